@@ -1,0 +1,34 @@
+# `make extract` and `make test` do all the set-up on a fresh clone; later runs find it done and start at once.
+PYTHON ?= python3
+PHOTO ?= examples/clock.png
+
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.installed
+
+.PHONY: extract test lint format bench
+
+extract: $(READY)
+	$(BIN)/motion-offsets extract $(PHOTO) -o out/
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(READY)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(READY)
+	$(BIN)/python benchmarks/pipeline.py
+
+# The stamp is written last, so a set-up that was interrupted is taken up again.
+$(READY): pyproject.toml constraints.txt
+	@echo "Setting up $(VENV): once, and it takes a few minutes"
+	test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-input -c constraints.txt -e '.[dev]'
+	@touch $@

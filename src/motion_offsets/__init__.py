@@ -1,0 +1,64 @@
+"""From one motion-blurred photo to its motion, a sharp frame and a slow-motion clip.
+
+Everything is imported on first use, so that ``import motion_offsets`` and the command line start at once.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from .configuration_etraj import EtrajConfig
+    from .configuration_ma_dmphn import MaDmphnConfig
+    from .errors import BadInputError
+    from .exposure import create_blur, warp
+    from .image_processing_motion_offsets import MotionOffsetsImageProcessor
+    from .modeling_etraj import EtrajModel
+    from .modeling_ma_dmphn import MaDmphnForImageDeblurring
+    from .motion_aware_conv import motion_aware_conv2d
+    from .pipeline_blur_to_video import BlurToVideoPipeline
+    from .trajectories import offsets_at
+
+_HOME = {
+    "BadInputError": "errors",
+    "BlurToVideoPipeline": "pipeline_blur_to_video",
+    "EtrajConfig": "configuration_etraj",
+    "EtrajModel": "modeling_etraj",
+    "MaDmphnConfig": "configuration_ma_dmphn",
+    "MaDmphnForImageDeblurring": "modeling_ma_dmphn",
+    "MotionOffsetsImageProcessor": "image_processing_motion_offsets",
+    "create_blur": "exposure",
+    "motion_aware_conv2d": "motion_aware_conv",
+    "offsets_at": "trajectories",
+    "warp": "exposure",
+}
+
+__all__ = [
+    "BadInputError",
+    "BlurToVideoPipeline",
+    "EtrajConfig",
+    "EtrajModel",
+    "MaDmphnConfig",
+    "MaDmphnForImageDeblurring",
+    "MotionOffsetsImageProcessor",
+    "__version__",
+    "create_blur",
+    "motion_aware_conv2d",
+    "offsets_at",
+    "warp",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f".{_HOME[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,343 @@
+"""The command ``motion-offsets``. Bad input ends in one line and exit code 2, a fault of ours in exit code 1."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+from tqdm import tqdm
+
+from . import __version__
+from .cli_arguments import (
+    check_output_folder,
+    find_photos,
+    load_pipeline,
+    parse_memory,
+    pick_device,
+    pick_dtype,
+    picture_targets,
+    result_names,
+)
+from .errors import BadInputError
+from .hub import DEFAULT_ESTIMATOR
+
+if TYPE_CHECKING:
+    import torch
+
+    from .pipeline_blur_to_video import BlurToVideoPipeline
+
+BAD_INPUT, OUR_FAULT = 2, 1
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="From one motion-blurred photo to its motion, a sharp frame and a slow-motion clip.",
+)
+
+Photos = Annotated[list[str], typer.Argument(metavar="PHOTO...", help="Photos, folders of photos, or patterns.")]
+Output = Annotated[str, typer.Option("--output", "-o", metavar="OUT", help="Where the results go.")]
+Model = Annotated[str, typer.Option(help="Estimator or pipeline: bundled name, folder, or org/name on the Hub.")]
+Deblurrer = Annotated[str | None, typer.Option(help="Deblurrer, named likewise; by default the bundled one.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 ...")]
+Dtype = Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")]
+MaxMemory = Annotated[str, typer.Option(help="Memory for one photo; a larger photo is processed in tiles.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show where in the program an error arose.")]
+
+Command = TypeVar("Command", bound=Callable[..., None])
+
+
+def _reporting(command: Command) -> Command:
+    """Turn what a command raises into one line and an exit code; ``--debug`` lets it through."""
+
+    @functools.wraps(command)
+    def reporting(*args: Any, **kwargs: Any) -> None:
+        try:
+            command(*args, **kwargs)
+        except Exception as error:
+            if isinstance(error, typer.Exit) or kwargs.get("debug"):
+                raise
+            raise typer.Exit(_report(error)) from None
+
+    return reporting  # type: ignore[return-value]
+
+
+def _report(error: Exception, subject: str = "") -> int:
+    """Say in one line on standard error what went wrong; return the exit code it deserves."""
+    message = " ".join(str(error).split())
+    named = f"{subject}: " if subject and subject not in message else ""
+    if isinstance(error, BadInputError):
+        typer.echo(f"error: {named}{message}", err=True)
+        return BAD_INPUT
+    fault = f"{type(error).__name__}: {message[:200]}"
+    typer.echo(f"error: {named}a fault of this program, which --debug locates ({fault})", err=True)
+    return OUR_FAULT
+
+
+def _for_each(photos: list[Path], work: Callable[[int, Path], None], debug: bool) -> None:
+    """Do the work for each photo; one that fails is reported, the others go on, and the exit code tells."""
+    codes = set()
+    for index, photo in enumerate(photos):
+        try:
+            work(index, photo)
+        except Exception as error:
+            if debug and not isinstance(error, BadInputError):
+                raise
+            codes.add(_report(error, str(photo)))
+    if codes:
+        raise typer.Exit(min(codes))
+
+
+class _Bar:
+    """One progress bar for one photo: the step it is at, and how far that step is."""
+
+    def __init__(self, photo: Path, number: int, count: int) -> None:
+        self._label = photo.name if count == 1 else f"{photo.name} ({number}/{count})"
+        # Disabled (None) where standard error is no terminal.
+        self._bar = tqdm(total=1, leave=False, disable=None, bar_format="{desc} |{bar}| {n}/{total}")
+
+    def __enter__(self) -> Callable[[str, int, int], None]:
+        return self._step
+
+    def __exit__(self, *error: object) -> None:
+        self._bar.close()
+
+    def _step(self, name: str, done: int, total: int) -> None:
+        self._bar.total, self._bar.n = total, done
+        self._bar.set_description_str(f"{self._label}: {name}")
+
+
+def _prepare(
+    model: str, deblurrer: str | None, device: str, dtype: str, deblurs: bool = True
+) -> tuple[BlurToVideoPipeline, torch.dtype | None]:
+    """The pipeline on its device, and the autocast type."""
+    chosen = pick_device(device)
+    autocast = pick_dtype(dtype, chosen)
+    _quiet()
+    return load_pipeline(model, deblurrer, deblurs).to(chosen), autocast
+
+
+def _quiet() -> None:
+    """Keep the libraries' own bars and notes off the terminal; ours say what matters."""
+    import diffusers
+    import transformers
+
+    for library in (diffusers, transformers):
+        library.utils.logging.set_verbosity_error()
+        library.utils.logging.disable_progress_bar()
+    warnings.simplefilter("ignore")
+
+
+@app.callback(invoke_without_command=True)
+def _common(version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False) -> None:
+    if version:
+        typer.echo(f"motion-offsets {__version__}")
+        raise typer.Exit
+
+
+@app.command()
+@_reporting
+def extract(
+    photos: Photos,
+    output: Output,
+    frames: Annotated[int, typer.Option(help="Number of frames of the clip, at least 2.")] = 15,
+    fps: Annotated[float, typer.Option(help="Frames a second of the clip.")] = 15,
+    gif: Annotated[bool, typer.Option("--gif", help="Write the clip as GIF, too.")] = False,
+    webp: Annotated[bool, typer.Option("--webp", help="Write the clip as WebP, too.")] = False,
+    model: Model = DEFAULT_ESTIMATOR,
+    deblurrer: Deblurrer = None,
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+    max_memory: MaxMemory = "4GB",
+    debug: Debug = False,
+) -> None:
+    """Extract motion, sharp frame and clip of each photo into a folder of its own, OUT/<photo>/."""
+    from .extraction import ExtractionSettings, extract_photo
+    from .pipeline_blur_to_video import frame_times
+    from .video import MAX_FPS, MIN_FPS
+
+    times, memory, found = frame_times(frames), parse_memory(max_memory), find_photos(photos)
+    if not MIN_FPS <= fps <= MAX_FPS:
+        raise BadInputError(f"--fps is {fps:g}; give a number of frames a second from {MIN_FPS} to {MAX_FPS}")
+    out = Path(output).expanduser()
+    check_output_folder(out)
+    pipe, autocast = _prepare(model, deblurrer, device, dtype)
+    settings = ExtractionSettings(
+        times=times,
+        fps=fps,
+        animations=(".gif",) * gif + (".webp",) * webp,
+        max_memory=memory,
+        dtype=autocast,
+        models={"model": model, "deblurrer": deblurrer or "default"},
+    )
+    names = result_names(found)
+
+    def work(index: int, photo: Path) -> None:
+        target = out / names[index]
+        with _Bar(photo, index + 1, len(found)) as on_step:
+            report = extract_photo(pipe, photo, target, settings, on_step)
+        typer.echo(f"{photo} -> {target} ({_summary(report)})")
+
+    _for_each(found, work, debug)
+
+
+def _summary(report: dict[str, Any]) -> str:
+    consistency = report["consistency"]
+    text = (
+        f"{sum(report['seconds'].values()):.1f} s; reblurs to {consistency['reblur_psnr']:.1f} dB, mean offset "
+        f"{consistency['mean_offset_length']:.1f} px, sharpness x{consistency['sharpness_gain']:.2f}"
+    )
+    return text + ("; the photo looks blurred, yet its sharp frame is no sharper" if consistency["unchanged"] else "")
+
+
+@app.command()
+@_reporting
+def deblur(
+    photos: Photos,
+    output: Output,
+    model: Model = DEFAULT_ESTIMATOR,
+    deblurrer: Deblurrer = None,
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+    max_memory: MaxMemory = "4GB",
+    debug: Debug = False,
+) -> None:
+    """Make the sharp frame of each photo: OUT if it is a picture's name, else OUT/<photo>.png."""
+
+    def sharp(pipe: BlurToVideoPipeline, photo: Path, memory: float, autocast: torch.dtype | None) -> Any:
+        return pipe.post_process(pipe.deblur(pipe.preprocess(str(photo)), None, memory, autocast))[0]
+
+    _make_pictures(sharp, photos, output, max_memory, debug, model, deblurrer, device, dtype)
+
+
+@app.command()
+@_reporting
+def trajectories(
+    photos: Photos,
+    output: Output,
+    model: Model = DEFAULT_ESTIMATOR,
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+    max_memory: MaxMemory = "4GB",
+    debug: Debug = False,
+) -> None:
+    """Draw the motion over each photo: OUT if it is a picture's name, else OUT/<photo>.png."""
+
+    def drawn(pipe: BlurToVideoPipeline, photo: Path, memory: float, autocast: torch.dtype | None) -> Any:
+        from .extraction import trajectories_picture
+        from .trajectories import align_time
+
+        pixel_values = pipe.preprocess(str(photo))
+        control_points = align_time(pipe.estimate(pixel_values, memory, autocast), pipe.trajectory)
+        return trajectories_picture(pipe, pixel_values, control_points)
+
+    _make_pictures(drawn, photos, output, max_memory, debug, model, None, device, dtype, deblurs=False)
+
+
+def _make_pictures(
+    make: Callable[[BlurToVideoPipeline, Path, float, torch.dtype | None], Any],
+    photos: list[str],
+    output: str,
+    max_memory: str,
+    debug: bool,
+    model: str,
+    deblurrer: str | None,
+    device: str,
+    dtype: str,
+    deblurs: bool = True,
+) -> None:
+    """Make and save one picture a photo."""
+    memory, found, out = parse_memory(max_memory), find_photos(photos), Path(output).expanduser()
+    targets = picture_targets(found, out)
+    check_output_folder(targets[0].parent)
+    pipe, autocast = _prepare(model, deblurrer, device, dtype, deblurs)
+
+    def work(index: int, photo: Path) -> None:
+        _save_whole(make(pipe, photo, memory, autocast), targets[index])
+        typer.echo(f"{photo} -> {targets[index]}")
+
+    _for_each(found, work, debug)
+
+
+def _save_whole(picture: Any, target: Path) -> None:
+    from .extraction import save_picture
+    from .video import whole_file
+
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadInputError(f"{target}: cannot be written ({error.strerror}); give another output") from error
+    with whole_file(target) as partial:
+        save_picture(picture, partial)
+
+
+@app.command()
+@_reporting
+def reblur(
+    sharp: Annotated[str, typer.Argument(metavar="SHARP", help="A sharp photo.")],
+    offsets: Annotated[str, typer.Option(help="motion_offsets.npz that extract wrote, for a photo of this size.")],
+    output: Output,
+    gamma: Annotated[float | None, typer.Option(help="Average in linear light, 2.2 say; by default encoded.")] = None,
+    debug: Debug = False,
+) -> None:
+    """Blur a sharp photo with motion that was saved: OUT.png is the exposure of the sharp photo along it."""
+    from .exposure import expose
+    from .extraction import load_motion
+    from .image_processing_motion_offsets import MotionOffsetsImageProcessor
+    from .trajectories import sample_times, trajectory_basis
+
+    target = picture_targets([Path(sharp)], Path(output).expanduser())[0]
+    check_output_folder(target.parent)
+    processor = MotionOffsetsImageProcessor()
+    pixel_values = processor([sharp])["pixel_values"]
+    motion = load_motion(Path(offsets).expanduser())
+    height, width = motion.control_points.shape[-2:]
+    if pixel_values.shape[-2:] != (height, width):
+        raise BadInputError(
+            f"{sharp}: is {pixel_values.shape[3]}x{pixel_values.shape[2]}, and {offsets} is for {width}x{height}; "
+            "give a photo of the same size"
+        )
+    basis = trajectory_basis(motion.trajectory, sample_times(motion.num_samples), motion.num_samples)
+    blurred = expose(pixel_values, motion.control_points, basis, gamma=gamma)
+    _save_whole(processor.post_process(blurred)[0], target)
+    typer.echo(f"{sharp} -> {target}")
+
+
+@app.command()
+@_reporting
+def evaluate(
+    benchmark: Annotated[str, typer.Argument(help="Name of the benchmark: bsd-motion-flow.")],
+    images: Annotated[str, typer.Option(help="Folder of sharp photos.")],
+    model: Model = DEFAULT_ESTIMATOR,
+    deblurrer: Deblurrer = None,
+    limit: Annotated[int | None, typer.Option(help="Only the first so many photos.")] = None,
+    output: Annotated[str | None, typer.Option("--output", "-o", help="JSON file to write it to, too.")] = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print a table beside the paper's figures.")] = False,
+    device: Device = "auto",
+    dtype: Annotated[str, typer.Option(help="auto (float32), float32, bfloat16 or float16.")] = "auto",
+    debug: Debug = False,
+) -> None:
+    """Measure the models on a benchmark with known answers; prints one JSON object."""
+    from .evaluation import run, to_json, to_markdown
+
+    _quiet()
+    result = run(
+        benchmark, images, model=model, deblurrer=deblurrer, limit=limit, output=output, device=device, dtype=dtype
+    )
+    typer.echo(to_markdown(result) if markdown else to_json(result))
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    try:
+        app()
+    except BrokenPipeError:
+        # The reader of our output has gone, as `| head` does; there is nobody left to tell.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(OUR_FAULT)

@@ -1,0 +1,127 @@
+"""Training crops with synthetic motion: blurred, sharp with a margin, and the flow that made the one from the other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from scipy import ndimage
+from torch.utils.data import Dataset
+
+from .motion_flow import FlowRanges, blur_with_flow, sample_parameters
+from .photos import list_photos, read_photo
+
+# Gong et al. define their motions over whole photos of this size; crops see a random window of one.
+SCENE_SIZES = ((321, 481), (481, 321))
+
+
+@dataclass(frozen=True)
+class CropRecipe:
+    """What the crops are made of. Shares are probabilities."""
+
+    crop_size: int = 128
+    """Side of the blurred crop, pixels."""
+    margin: int = 32
+    """How much further the sharp crop reaches on every side, pixels."""
+    layered_share: float = 0.0
+    """Crops in which a region moves in another way than the rest."""
+    still_share: float = 0.0
+    """Crops without motion, and layered crops whose one part stands still."""
+    noise_share: float = 0.0
+    """Crops with sensor noise on the blurred image."""
+    noise_level: float = 0.02
+    """Largest standard deviation of that noise."""
+    jpeg_share: float = 0.0
+    """Crops whose blurred image went through JPEG of quality 50 to 95."""
+
+
+class MotionFlowCrops(Dataset):
+    """An endless-looking, reproducible source of crops: item ``i`` depends on the seed and on ``i`` alone.
+
+    Items are dictionaries of float tensors: ``blurred (3, S, S)``, ``sharp (3, S + 2m, S + 2m)`` in [0, 1] and
+    ``flow (2, S, S)`` in whole pixels, turned into the half-plane ``dx >= 0``.
+    """
+
+    def __init__(
+        self, folders: str | Path | Sequence[str | Path], length: int, recipe: CropRecipe = CropRecipe(), seed: int = 0
+    ):
+        self.photos = [read_photo(path) for path in list_photos(folders)]
+        self.length, self.recipe, self.seed = length, recipe, seed
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        generator = np.random.default_rng((self.seed, index))
+        size, margin = self.recipe.crop_size, self.recipe.margin
+        photo = self.photos[int(generator.integers(len(self.photos)))]
+        sharp = torch.from_numpy(random_crop(photo, size + 2 * margin, generator)).permute(2, 0, 1).float() / 255
+        flow = self._flow(generator)
+        blurred = degrade(blur_with_flow(sharp, flow, (margin, margin)), self.recipe, generator)
+        return {"blurred": blurred, "sharp": sharp, "flow": torch.from_numpy(half_plane(flow))}
+
+    def _flow(self, generator: np.random.Generator) -> np.ndarray:
+        recipe = self.recipe
+        flow = self._scene_flow(generator)
+        if generator.random() < recipe.layered_share:
+            region = random_region(recipe.crop_size, generator)
+            return np.where(region, flow, self._scene_flow(generator, still_share=0.4))
+        return flow
+
+    def _scene_flow(self, generator: np.random.Generator, still_share: float | None = None) -> np.ndarray:
+        size = self.recipe.crop_size
+        if generator.random() < (self.recipe.still_share if still_share is None else still_share):
+            return np.zeros((2, size, size), np.float32)
+        height, width = SCENE_SIZES[int(generator.integers(2))]
+        motion = sample_parameters(height, width, generator, FlowRanges())
+        top = int(generator.integers(max(1, height - size)))
+        left = int(generator.integers(max(1, width - size)))
+        return motion.flow(top, left, size, size)
+
+
+def half_plane(flow: np.ndarray) -> np.ndarray:
+    """Turn every vector of a ``(2, H, W)`` flow into the half-plane ``dx > 0``, or ``dx = 0, dy >= 0``."""
+    return np.where((flow[0] < 0) | ((flow[0] == 0) & (flow[1] < 0)), -flow, flow)
+
+
+def random_crop(photo: np.ndarray, size: int, generator: np.random.Generator) -> np.ndarray:
+    """A ``(size, size, 3)`` crop, flipped and turned by quarters at random; small photos are mirrored to fit."""
+    missing = [max(0, size - side) for side in photo.shape[:2]]
+    if any(missing):
+        photo = np.pad(photo, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="symmetric")
+    top = int(generator.integers(photo.shape[0] - size + 1))
+    left = int(generator.integers(photo.shape[1] - size + 1))
+    crop = np.rot90(photo[top : top + size, left : left + size], int(generator.integers(4)))
+    return np.ascontiguousarray(crop[:, ::-1] if generator.random() < 0.5 else crop)
+
+
+def random_region(size: int, generator: np.random.Generator) -> np.ndarray:
+    """A random ``(size, size)`` region with a smooth outline: where low-frequency noise is high."""
+    coarse = generator.standard_normal((6, 6))
+    noise = ndimage.zoom(coarse, size / 6, order=3)[:size, :size]
+    return noise > np.quantile(noise, generator.uniform(0.3, 0.8))
+
+
+def degrade(blurred: torch.Tensor, recipe: CropRecipe, generator: np.random.Generator) -> torch.Tensor:
+    """Sensor noise, eight bits, JPEG, each with its share."""
+    if generator.random() < recipe.noise_share:
+        level = generator.uniform(0, recipe.noise_level)
+        blurred = blurred + torch.from_numpy(generator.standard_normal(blurred.shape, dtype=np.float32)) * level
+    blurred = (blurred.clamp(0, 1) * 255).round()
+    if generator.random() < recipe.jpeg_share:
+        blurred = _through_jpeg(blurred, int(generator.integers(50, 96)))
+    return blurred / 255
+
+
+def _through_jpeg(levels: torch.Tensor, quality: int) -> torch.Tensor:
+    import io
+
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(levels.byte().permute(1, 2, 0).numpy()).save(buffer, "JPEG", quality=quality)
+    return torch.from_numpy(np.asarray(Image.open(buffer)).copy()).permute(2, 0, 1).float()

@@ -1,0 +1,39 @@
+"""Threads for kernels that release the interpreter lock.
+
+Numba's own ``parallel=True`` is not used: its default threading layer aborts the process when two Python threads
+enter it at once, which a web server does. This pool may be entered from any number of threads.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import torch
+
+_pools: dict[tuple[int, int], ThreadPoolExecutor] = {}
+
+
+def _pool(workers: int) -> ThreadPoolExecutor:
+    # Keyed by process: threads do not survive a fork, so a forked data loader worker needs a pool of its own.
+    key = (os.getpid(), workers)
+    if key not in _pools:
+        _pools[key] = ThreadPoolExecutor(workers, thread_name_prefix="motion-offsets")
+    return _pools[key]
+
+
+def block_bounds(num_items: int, min_block: int = 1) -> list[tuple[int, int]]:
+    """Split ``range(num_items)`` into at most ``torch.get_num_threads()`` contiguous ``(start, stop)`` blocks."""
+    blocks = max(1, min(torch.get_num_threads(), num_items // max(1, min_block)))
+    edges = [num_items * index // blocks for index in range(blocks + 1)]
+    return list(zip(edges[:-1], edges[1:], strict=True))
+
+
+def run_blocks(function: Callable[[int, int], None], num_items: int, min_block: int = 1) -> None:
+    """Call ``function(start, stop)`` for each block of :func:`block_bounds`, in parallel; the first error is raised."""
+    first, *others = block_bounds(num_items, min_block)
+    futures = [_pool(len(others)).submit(function, start, stop) for start, stop in others] if others else []
+    function(*first)
+    for future in futures:
+        future.result()

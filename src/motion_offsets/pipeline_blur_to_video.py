@@ -1,0 +1,348 @@
+"""From one blurred photo to its trajectories, a sharp frame and a clip of any number of frames (§5.2, eq. 17)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers.pipelines.pipeline_utils import DiffusionPipeline
+from diffusers.utils import BaseOutput
+from PIL import Image
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from .consistency import Consistency, assess
+from .errors import BadInputError
+from .exposure import expose
+from .hub import load_deblurrer, load_estimator, pipeline_components, plain_errors, resolve_name
+from .image_processing_motion_offsets import OUTPUT_TYPES, MotionOffsetsImageProcessor
+from .modeling_etraj import EtrajModel
+from .modeling_ma_dmphn import MaDmphnForImageDeblurring
+from .tiling import max_tile_pixels, run_tiled
+from .trajectories import align_time, check_timestamps, offsets_at, sample_times, trajectory_basis
+
+DEFAULT_MAX_MEMORY = 4e9
+# Measured peaks, bytes a pixel: of a tile inside each network, and of what is held of the whole photo meanwhile.
+ESTIMATOR_BYTES = 700
+DEBLURRER_BYTES = 1400
+PHOTO_BYTES = 60
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass
+class BlurToVideoOutput(BaseOutput):
+    """What one call found, a list entry a photo.
+
+    Args:
+        frames: the clips; each a list of T PIL pictures, an array ``(T, H, W, 3)`` or a tensor ``(T, 3, H, W)``.
+        sharp: the sharp frames, t = 0; each a PIL picture, an array ``(H, W, 3)`` or a tensor ``(3, H, W)``.
+        motion_offsets: a tensor ``(T, 2, H, W)`` each, dx and dy in pixels, at the times of the frames.
+        control_points: a tensor ``(2K, H, W)`` each, pixels, aligned in time as the frames are.
+        reblurred: what the sharp frame and the motion make of the exposure, like ``sharp``.
+        consistency: a :class:`~motion_offsets.consistency.Consistency` each.
+    """
+
+    frames: list[Any]
+    sharp: list[Any]
+    motion_offsets: list[Tensor]
+    control_points: list[Tensor]
+    reblurred: list[Any]
+    consistency: list[Consistency]
+
+
+def frame_times(num_frames: int) -> list[float]:
+    """The times of T >= 2 frames spread evenly over the exposure, -1 to 1; symmetric, exactly 0 in the middle."""
+    if isinstance(num_frames, bool) or not isinstance(num_frames, int) or num_frames < 2:
+        raise BadInputError(f"num_frames is {num_frames!r}; a clip needs a whole number of frames, at least 2")
+    return [step / (num_frames - 1) for step in range(1 - num_frames, num_frames, 2)]
+
+
+class BlurToVideoPipeline(DiffusionPipeline):
+    """Estimator, deblurrer and image processor joined: blurred photo in; trajectories, sharp frame and clip out.
+
+    One photo cannot tell a motion from its reversal, so the clip may run backwards; within a clip all regions run the
+    same way. The frames are the sharp frame moved along the trajectories, so the frame at t = 0 is the sharp frame.
+
+    Args:
+        estimator: predicts the trajectories.
+        deblurrer: makes the sharp frame; without one, each call has to bring ``sharp_image``.
+        processor: turns photos into tensors and back; by default a new one.
+
+    Example:
+        >>> pipe = BlurToVideoPipeline.from_pretrained("blur-to-video")
+        >>> result = pipe("photo.jpg", num_frames=15)
+        >>> result.sharp[0].save("sharp.png")
+    """
+
+    estimator: EtrajModel
+    deblurrer: MaDmphnForImageDeblurring | None
+    processor: MotionOffsetsImageProcessor
+
+    model_cpu_offload_seq = "estimator->deblurrer"
+    _optional_components = ["deblurrer", "processor"]
+
+    def __init__(
+        self,
+        estimator: EtrajModel,
+        deblurrer: MaDmphnForImageDeblurring | None = None,
+        processor: MotionOffsetsImageProcessor | None = None,
+    ) -> None:
+        super().__init__()
+        processor = MotionOffsetsImageProcessor() if processor is None else processor
+        self.register_modules(estimator=estimator, deblurrer=deblurrer, processor=processor)
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike[str], **kwargs: Any) -> Any:
+        """As in diffusers, and by plain name: ``"blur-to-video"`` joins the bundled models, with no network.
+
+        Raises:
+            BadInputError: the name is unknown, or the files are missing, unreadable or do not fit each other.
+        """
+        source = resolve_name(pretrained_model_name_or_path)
+        parts = pipeline_components(source)
+        if parts:
+            return cls(**_bundled_components(parts, kwargs))
+        with plain_errors(pretrained_model_name_or_path):
+            # diffusers itself loads only the processors of the libraries it knows.
+            processor = kwargs.pop("processor", None)
+            pipe = super().from_pretrained(source, processor=None, **kwargs)
+            if processor is None:
+                processor = MotionOffsetsImageProcessor.from_pretrained(source, subfolder="processor")
+        pipe.register_modules(processor=processor)
+        return pipe
+
+    @property
+    def trajectory(self) -> str:
+        """Trajectory of the control points, one of :data:`~motion_offsets.trajectories.TRAJECTORIES`."""
+        return self.estimator.config.trajectory
+
+    @property
+    def num_samples(self) -> int:
+        """N, the number of samples of an exposure."""
+        return self.estimator.config.num_samples
+
+    @torch.inference_mode()
+    def __call__(
+        self,
+        image: Any,
+        num_frames: int = 15,
+        timestamps: Sequence[float] | None = None,
+        sharp_image: Any = None,
+        output_type: str = "pil",
+        share_offsets: bool = False,
+        max_memory: float = DEFAULT_MAX_MEMORY,
+        dtype: torch.dtype | None = None,
+        return_dict: bool = True,
+    ) -> BlurToVideoOutput | tuple[Any, ...]:
+        """Extract the motion, the sharp frame and a clip of each photo.
+
+        Args:
+            image: a photo or a list of them: PIL picture, NumPy array ``(H, W, 3)``, tensor ``(3, H, W)``, path; an
+                array or tensor with four dimensions is a batch. Sizes may differ.
+            num_frames: T, the number of frames, at least 2, spread evenly from t = -1 to t = 1.
+            timestamps: the times of the frames in [-1, 1] instead; ``num_frames`` is then ignored.
+            sharp_image: the sharp frames from any other deblurrer, one a photo and of its size.
+            output_type: ``"pil"``, ``"np"`` or ``"pt"``.
+            share_offsets: hand the estimator's offsets to the deblurrer even if it carries its own estimator.
+            max_memory: bytes a photo may need; a larger one is processed in overlapping tiles.
+            dtype: compute the networks under autocast to this type, ``torch.bfloat16`` say; ``None``: as they are.
+            return_dict: ``False`` gives the output's fields as a tuple.
+
+        Raises:
+            BadInputError: an argument or a photo cannot be used; the message says what would be right.
+        """
+        # 0. Refuse what cannot work before anything is computed
+        times = frame_times(num_frames) if timestamps is None else [float(time) for time in timestamps]
+        photos, sharps = _as_list(image), None if sharp_image is None else _as_list(sharp_image)
+        self.check_inputs(photos, times, sharps, output_type)
+
+        found: dict[str, list[Any]] = {name: [] for name in BlurToVideoOutput.__dataclass_fields__}
+        with self.progress_bar(total=len(photos) * (2 + len(times))) as progress:
+            for index, photo in enumerate(photos):
+                # 1. One photo at a time, so that no photo's answer depends on its neighbours in the batch
+                pixel_values = self.preprocess(photo)
+                # 2. Motion: control points of every pixel's trajectory
+                estimated = self.estimate(pixel_values, max_memory, dtype)
+                progress.update()
+                # 3. The sharp frame: given, or from the deblurrer
+                if sharps is not None:
+                    sharp = self.preprocess_sharp(sharps[index], pixel_values)
+                else:
+                    sharp = self.deblur(pixel_values, estimated if share_offsets else None, max_memory, dtype)
+                progress.update()
+                # 4. One direction of time for the whole clip
+                control_points = align_time(estimated, self.trajectory)
+                # 5. Frames: the sharp frame moved along the trajectories
+                frames = []
+                for time in times:
+                    frames += self.post_process(self.frame_at(sharp, control_points, time), output_type)
+                    progress.update()
+                # 6. Reblur, and compare with the photo
+                reblurred = self.reblur(sharp, control_points)
+                found["consistency"].append(self.assess(pixel_values, sharp, reblurred, control_points))
+                # 7. Collect in the form asked for
+                found["frames"].append(_stack(frames, output_type))
+                found["sharp"] += self.post_process(sharp, output_type)
+                found["reblurred"] += self.post_process(reblurred, output_type)
+                found["control_points"].append(control_points[0])
+                found["motion_offsets"].append(offsets_at(control_points, times, self.trajectory)[0])
+
+        self.maybe_free_model_hooks()
+        output = BlurToVideoOutput(**found)
+        return output if return_dict else output.to_tuple()
+
+    def check_inputs(
+        self, photos: list[Any], times: Sequence[float], sharps: list[Any] | None, output_type: str
+    ) -> None:
+        """Raise :class:`BadInputError` for arguments that cannot work."""
+        if output_type not in OUTPUT_TYPES:
+            raise BadInputError(f"output_type is {output_type!r}; it has to be one of {', '.join(OUTPUT_TYPES)}")
+        if not photos:
+            raise BadInputError("image is an empty list; give at least one photo")
+        if not times:
+            raise BadInputError("timestamps are empty; give at least one time from -1 to 1")
+        check_timestamps(times)
+        if sharps is not None and len(sharps) != len(photos):
+            raise BadInputError(f"sharp_image has {len(sharps)} pictures for {len(photos)} photos; give one a photo")
+        if sharps is None and self.deblurrer is None:
+            raise BadInputError("this pipeline has no deblurrer; give sharp_image, or load one with a deblurrer")
+
+    def preprocess(self, photo: Any) -> Tensor:
+        """A photo as ``(1, 3, H, W)`` float32 on the pipeline's device, values in [0, 1]."""
+        return self.processor([photo], return_tensors="pt")["pixel_values"].to(self._execution_device)
+
+    def preprocess_sharp(self, sharp_image: Any, pixel_values: Tensor) -> Tensor:
+        """A sharp frame that was made elsewhere, like :meth:`preprocess`; it has to have the photo's size."""
+        sharp = self.preprocess(sharp_image)
+        if sharp.shape != pixel_values.shape:
+            raise BadInputError(
+                f"sharp_image is {sharp.shape[3]}x{sharp.shape[2]} and its photo {pixel_values.shape[3]}x"
+                f"{pixel_values.shape[2]}; both have to be of one size"
+            )
+        return sharp
+
+    def post_process(self, pixel_values: Tensor, output_type: str = "pil") -> list[Any]:
+        """``(B, 3, H, W)`` as a list of B pictures of the output type."""
+        return self.processor.post_process(pixel_values, output_type=output_type)
+
+    @torch.inference_mode()
+    def estimate(
+        self,
+        pixel_values: Tensor,
+        max_memory: float = DEFAULT_MAX_MEMORY,
+        dtype: torch.dtype | None = None,
+        on_tile: Progress | None = None,
+    ) -> Tensor:
+        """Control points ``(B, 2K, H, W)`` in pixels, float32, of photos ``(B, 3, H, W)``; see :meth:`__call__`."""
+
+        def control_points(tile: Tensor) -> Tensor:
+            with _autocast(tile, dtype):
+                tile = _network_input(tile, self.estimator)
+                return self.estimator(tile, output_motion_offsets=False).control_points
+
+        tile_pixels = _tile_pixels(pixel_values, max_memory, ESTIMATOR_BYTES)
+        return run_tiled(control_points, pixel_values, tile_pixels, on_tile)
+
+    @torch.inference_mode()
+    def deblur(
+        self,
+        pixel_values: Tensor,
+        control_points: Tensor | None = None,
+        max_memory: float = DEFAULT_MAX_MEMORY,
+        dtype: torch.dtype | None = None,
+        on_tile: Progress | None = None,
+    ) -> Tensor:
+        """Sharp frames ``(B, 3, H, W)``, float32 in [0, 1], of photos ``(B, 3, H, W)``.
+
+        A deblurrer that carries its own estimator, fine-tuned with it, finds the motion itself unless
+        ``control_points``, as :meth:`estimate` gives them, are handed over. One without has to be given them.
+        """
+        deblurrer = self.deblurrer
+        if deblurrer is None:
+            raise BadInputError("this pipeline has no deblurrer; load one that has")
+        config = deblurrer.config
+        if control_points is None and config.motion_aware and config.estimator_config is None:
+            control_points = self.estimate(pixel_values, max_memory, dtype)
+        channels = pixel_values.shape[1]
+
+        def sharp(tile: Tensor) -> Tensor:
+            photo, points = tile[:, :channels], tile[:, channels:]
+            with _autocast(tile, dtype):
+                # The nine taps of the motion-aware convolutions; without them the network asks its own estimator.
+                offsets = offsets_at(points, config.tap_times, self.trajectory) if points.shape[1] else None
+                return deblurrer(_network_input(photo, deblurrer), motion_offsets=offsets).sharp
+
+        stacked = pixel_values if control_points is None else torch.cat([pixel_values, control_points], dim=1)
+        result = run_tiled(sharp, stacked, _tile_pixels(pixel_values, max_memory, DEBLURRER_BYTES), on_tile)
+        return result.clamp_(0, 1)
+
+    @torch.inference_mode()
+    def frame_at(self, sharp: Tensor, control_points: Tensor, time: float) -> Tensor:
+        """The frame ``(B, 3, H, W)`` at a time in [-1, 1] (eq. 17); at t = 0 that is the sharp frame itself."""
+        if time == 0:
+            return sharp
+        # One sample's exposure is the warp, straight from the control points: no offset map is ever made.
+        basis = trajectory_basis(self.trajectory, [time], self.num_samples)
+        return expose(sharp, control_points, basis.to(sharp.device))
+
+    def frames(self, sharp: Tensor, control_points: Tensor, times: Sequence[float]) -> Iterator[Tensor]:
+        """The frames at several times, one by one: a long clip of a large photo never is in memory at once."""
+        return (self.frame_at(sharp, control_points, time) for time in times)
+
+    @torch.inference_mode()
+    def reblur(self, sharp: Tensor, control_points: Tensor) -> Tensor:
+        """The exposure ``(B, 3, H, W)`` that the sharp frame and the motion amount to (eq. 3)."""
+        basis = trajectory_basis(self.trajectory, sample_times(self.num_samples), self.num_samples)
+        return expose(sharp, control_points, basis.to(sharp.device))
+
+    @torch.inference_mode()
+    def assess(self, pixel_values: Tensor, sharp: Tensor, reblurred: Tensor, control_points: Tensor) -> Consistency:
+        """The consistency of one answer; see :mod:`motion_offsets.consistency`."""
+        return assess(pixel_values, sharp, reblurred, control_points, self.trajectory, self.num_samples)
+
+
+def _bundled_components(parts: dict[str, str], given: dict[str, Any]) -> dict[str, Any]:
+    """Components of a bundled pipeline, loaded by plain name where they are not given."""
+    dtype = given.get("torch_dtype") or torch.float32
+    loaders = {"estimator": load_estimator, "deblurrer": load_deblurrer}
+    components: dict[str, Any] = {
+        name: given[name] for name in ("estimator", "deblurrer", "processor") if name in given
+    }
+    for name, plain_name in parts.items():
+        if name not in components:
+            components[name] = loaders[name](plain_name, dtype=dtype)
+    return components
+
+
+def _as_list(images: Any) -> list[Any]:
+    if isinstance(images, (list, tuple)):
+        return list(images)
+    if isinstance(images, (np.ndarray, Tensor)) and images.ndim == 4:
+        return list(images)
+    return [images]
+
+
+def _stack(frames: list[Any], output_type: str) -> list[Image.Image] | np.ndarray | Tensor:
+    if output_type == "pil":
+        return frames
+    return np.stack(frames) if output_type == "np" else torch.stack(frames)
+
+
+def _tile_pixels(pixel_values: Tensor, max_memory: float, network_bytes: float) -> int:
+    batch, _, height, width = pixel_values.shape
+    return max_tile_pixels(max_memory, height * width, batch * network_bytes, batch * PHOTO_BYTES)
+
+
+def _network_input(tile: Tensor, network: PreTrainedModel) -> Tensor:
+    # On a CPU, convolutions on channels-last maps take about half the time.
+    return tile.to(network.dtype).contiguous(memory_format=torch.channels_last)
+
+
+def _autocast(tensor: Tensor, dtype: torch.dtype | None) -> AbstractContextManager[Any]:
+    return nullcontext() if dtype is None else torch.autocast(tensor.device.type, dtype=dtype)

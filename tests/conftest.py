@@ -1,0 +1,50 @@
+"""What all tests share: no network, photos that a package ships, and the data folder where there is one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+# Before anything imports the Hub's client: a test that reaches for the network is a broken test.
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    """Every test starts from the same random state, whatever ran before it."""
+    torch.manual_seed(0)
+
+
+@pytest.fixture
+def generator() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+@pytest.fixture(scope="session")
+def sample_photo() -> Callable[[str], Path]:
+    """Path of a photo in scikit-image's wheel: ``clock_motion`` (really blurred), ``astronaut``, ``coffee``, ..."""
+    from skimage.data import data_dir
+
+    return lambda name: Path(data_dir) / f"{name}.png"
+
+
+@pytest.fixture
+def astronaut(sample_photo: Callable[[str], Path]) -> torch.Tensor:
+    """A sharp photo, ``(1, 3, 512, 512)`` float32 in [0, 1]."""
+    with Image.open(sample_photo("astronaut")) as image:
+        return torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)[None] / 255
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """The folder of research photos; a test that takes it is skipped where ``MOTION_OFFSETS_DATA`` names none."""
+    folder = os.environ.get("MOTION_OFFSETS_DATA")
+    if not folder:
+        pytest.skip("MOTION_OFFSETS_DATA is not set: it names the folder of research photos")
+    return Path(folder)

@@ -1,0 +1,133 @@
+"""The fields of a training config, read from YAML and the command line."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from transformers import HfArgumentParser
+
+from motion_offsets.data.flow_crops import CropRecipe
+from motion_offsets.errors import BadInputError
+
+
+@dataclass
+class TrainingOptions:
+    """Everything a run depends on; the defaults are the paper's."""
+
+    stage: str = field(default="estimator", metadata={"help": "estimator or deblurrer"})
+    images: list[str] = field(default_factory=list, metadata={"help": "folders of sharp photos to train on"})
+    validation_images: list[str] = field(default_factory=list, metadata={"help": "folders of sharp photos to validate on"})
+    validation_count: int = field(default=20, metadata={"help": "number of validation photos"})
+    output_dir: str = field(default="runs/default", metadata={"help": "where checkpoints and the model go"})
+    resume: bool = field(default=False, metadata={"help": "go on from the last checkpoint in output_dir"})
+    start_from: str | None = field(default=None, metadata={"help": "model whose weights to start from"})
+    estimator: str | None = field(default=None, metadata={"help": "estimator that the deblurrer carries"})
+
+    model: str = field(default="{}", metadata={"help": "fields of the model's config, as YAML"})
+    crops: str = field(default="{}", metadata={"help": "fields of CropRecipe, as YAML"})
+
+    steps: int = 100_000
+    batch_size: int = 8
+    gradient_accumulation: int = 1
+    learning_rate: float = 1e-4
+    warmup_steps: int = 0
+    max_gradient_norm: float = field(default=0.0, metadata={"help": "0 leaves gradients alone"})
+    ema_decay: float = field(default=0.0, metadata={"help": "0 keeps no average"})
+    mixed_precision: str = "no"
+    seed: int = 0
+    data_workers: int = 0
+
+    flow_weight: float = field(default=0.0, metadata={"help": "weight of the L1 loss on the known flow"})
+    flow_until: float = field(default=1.0, metadata={"help": "part of the run over which that weight falls to 0"})
+    reblur_from: float = field(default=0.0, metadata={"help": "part of the run from which the paper's loss is used at all"})
+    ssim_from: float = field(default=0.0, metadata={"help": "part of the run from which MS-SSIM is in the loss"})
+    freeze_estimator: bool = field(default=False, metadata={"help": "do not fine-tune the deblurrer's estimator"})
+    pixel_loss: str = field(default="mse", metadata={"help": "deblurrer: mse (the paper) or l1"})
+    frequency_weight: float = field(default=0.0, metadata={"help": "deblurrer: weight of the L1 loss on spectra"})
+
+    log_every: int = 50
+    validate_every: int = 1000
+    checkpoint_every: int = 1000
+
+    def __post_init__(self) -> None:
+        if self.stage not in ("estimator", "deblurrer"):
+            raise BadInputError(f"stage is {self.stage!r}; it has to be estimator or deblurrer")
+        if self.pixel_loss not in ("mse", "l1"):
+            raise BadInputError(f"pixel_loss is {self.pixel_loss!r}; it has to be mse or l1")
+        if not self.images:
+            raise BadInputError("images is empty; name at least one folder of sharp photos")
+        for name in ("steps", "batch_size", "gradient_accumulation", "log_every", "validate_every", "checkpoint_every"):
+            if getattr(self, name) < 1:
+                raise BadInputError(f"{name} is {getattr(self, name)}; it has to be at least 1")
+        if self.stage == "estimator" and self.reblur_from > 0 and not (self.flow_weight and self.flow_until >= self.reblur_from):
+            raise BadInputError("before reblur_from there has to be a flow loss: set flow_weight, and flow_until no earlier")
+        self.model_fields()
+        self.recipe()
+
+    def model_fields(self) -> dict[str, Any]:
+        """The fields that go to the model's config."""
+        return _mapping("model", self.model)
+
+    def recipe(self) -> CropRecipe:
+        """What training crops are made of."""
+        given = _mapping("crops", self.crops)
+        known = {entry.name for entry in dataclasses.fields(CropRecipe)}
+        for name in given:
+            if name not in known:
+                raise BadInputError(f"crops has no field {name!r}; it has {', '.join(sorted(known))}")
+        return CropRecipe(**given)
+
+    def record(self) -> dict[str, Any]:
+        """All fields, with the nested ones parsed; photo folders by their last names only."""
+        fields = dataclasses.asdict(self)
+        for name in ("images", "validation_images"):
+            fields[name] = ["/".join(Path(folder).parts[-2:]) for folder in fields[name]]
+        del fields["output_dir"], fields["resume"]
+        return {**fields, "model": self.model_fields(), "crops": dataclasses.asdict(self.recipe())}
+
+
+def _mapping(name: str, text: str | dict) -> dict[str, Any]:
+    value = yaml.safe_load(text) if isinstance(text, str) else text
+    if not isinstance(value, dict):
+        raise BadInputError(f"{name} is {text!r}; it has to be a mapping such as '{{trajectory: quadratic}}'")
+    return value
+
+
+def read_options(arguments: list[str]) -> TrainingOptions:
+    """Read ``--config FILE`` if it is there, then the command line on top of it.
+
+    Raises:
+        BadInputError: the file is missing, not YAML, or has a field that does not exist.
+    """
+    arguments = list(arguments)
+    from_file: list[str] = []
+    if "--config" in arguments:
+        place = arguments.index("--config")
+        if place + 1 == len(arguments):
+            raise BadInputError("--config wants a file, such as train/configs/etraj-quadratic.yaml")
+        from_file = _as_arguments(Path(arguments[place + 1]))
+        del arguments[place : place + 2]
+    parser = HfArgumentParser(TrainingOptions, allow_abbrev=False)
+    (options,) = parser.parse_args_into_dataclasses(from_file + arguments)
+    return options
+
+
+def _as_arguments(path: Path) -> list[str]:
+    try:
+        fields = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise BadInputError(f"{path}: cannot be read ({error.strerror}); give a YAML config") from error
+    except yaml.YAMLError as error:
+        raise BadInputError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from error
+    known = {entry.name for entry in dataclasses.fields(TrainingOptions)}
+    arguments: list[str] = []
+    for name, value in (fields or {}).items():
+        if name not in known:
+            raise BadInputError(f"{path}: there is no field {name!r}; the fields are {', '.join(sorted(known))}")
+        values = value if isinstance(value, list) else [yaml.safe_dump(value) if isinstance(value, dict) else value]
+        arguments += [f"--{name}", *(str(item) for item in values)]
+    return arguments
