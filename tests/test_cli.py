@@ -47,9 +47,8 @@ def run(*arguments: object) -> Result:
 
 
 def extract(models: Path, out: Path, *arguments: object) -> Result:
-    return run(
-        "extract", *arguments, "-o", out, "--model", models / "motion", "--deblurrer", models / "sharp", "--device", "cpu"
-    )
+    models_used = ("--model", models / "motion", "--deblurrer", models / "sharp", "--device", "cpu")
+    return run("extract", "-o", out, *models_used, *arguments)
 
 
 def assert_refused(result: Result, *said: object) -> None:
@@ -124,7 +123,9 @@ def test_bad_options_are_one_line(models: Path, photo: Path, tmp_path: Path, opt
 
 
 def test_unknown_models_are_one_line(photo: Path, tmp_path: Path) -> None:
-    assert_refused(run("extract", photo, "-o", tmp_path / "out", "--model", "no-such-model"), "no-such-model", "bundled")
+    assert_refused(
+        run("extract", photo, "-o", tmp_path / "out", "--model", "no-such-model"), "no-such-model", "bundled"
+    )
 
 
 def test_output_that_cannot_be_written(models: Path, photo: Path, tmp_path: Path) -> None:
@@ -136,7 +137,12 @@ def test_output_that_cannot_be_written(models: Path, photo: Path, tmp_path: Path
 
 
 def test_usage_errors_exit_with_two() -> None:
-    for arguments in (["extract"], ["extract", "x.png"], ["nothing"], ["extract", "x.png", "-o", "y", "--frames", "many"]):
+    for arguments in (
+        ["extract"],
+        ["extract", "x.png"],
+        ["nothing"],
+        ["extract", "x.png", "-o", "y", "--frames", "many"],
+    ):
         result = run(*arguments)
         assert result.exit_code == 2
         assert "Traceback" not in result.output

@@ -54,6 +54,7 @@ def test_nothing_found_is_bad_input(folder: Path, tmp_path: Path) -> None:
         (["a/x.jpg", "b/x.png", "c/x.png"], ["x", "x-2", "x-3"]),
         (["a/x.jpg", "b/x.png", "c/x-2.png"], ["x", "x-3", "x-2"]),
         (["a/x.jpg", "b/X.jpg"], ["x", "X-2"]),
+        (["a/..png"], ["photo"]),
     ],
 )
 def test_result_names_are_distinct(photos: list[str], names: list[str]) -> None:
@@ -63,7 +64,10 @@ def test_result_names_are_distinct(photos: list[str], names: list[str]) -> None:
 def test_picture_targets(tmp_path: Path) -> None:
     one, two = Path("one.jpg"), Path("two.jpg")
     assert picture_targets([one], tmp_path / "out.webp") == [tmp_path / "out.webp"]
-    assert picture_targets([one, two], tmp_path / "out") == [tmp_path / "out" / "one.png", tmp_path / "out" / "two.png"]
+    assert picture_targets([one, two], tmp_path / "out") == [
+        tmp_path / "out" / "one.png",
+        tmp_path / "out" / "two.png",
+    ]
     (tmp_path / "folder.png").mkdir()
     assert picture_targets([one], tmp_path / "folder.png") == [tmp_path / "folder.png" / "one.png"]
     with pytest.raises(BadInputError, match="2 photos; give a folder"):

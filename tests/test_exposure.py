@@ -33,7 +33,12 @@ def test_blur_is_the_average_of_equation_3(padding_mode: str) -> None:
     for y in range(6):
         for x in range(7):
             samples = [
-                _sample(image[0], x + offsets[0, n, 0, y, x].item(), y + offsets[0, n, 1, y, x].item(), padding_mode == "zeros")
+                _sample(
+                    image[0],
+                    x + offsets[0, n, 0, y, x].item(),
+                    y + offsets[0, n, 1, y, x].item(),
+                    padding_mode == "zeros",
+                )
                 for n in range(5)
             ]
             expected[:, y, x] = torch.stack(samples).mean(0)
@@ -94,7 +99,9 @@ def test_from_control_points_equals_from_offsets() -> None:
     sharp, points = torch.rand(2, 3, 16, 20), torch.randn(2, 4, 16, 20) * 3
     times = sample_times(9)
     whole = create_blur(sharp, offsets_at(points, times, "quadratic"))
-    torch.testing.assert_close(expose(sharp, points, trajectory_basis("quadratic", times)), whole, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(
+        expose(sharp, points, trajectory_basis("quadratic", times)), whole, atol=1e-5, rtol=1e-4
+    )
 
 
 def test_linear_light_averages_what_a_sensor_does() -> None:

@@ -32,16 +32,21 @@ def test_earlier_result_is_replaced_whole(tmp_path: Path) -> None:
     assert [entry.name for entry in tmp_path.iterdir()] == ["result"]
 
 
-def test_failure_leaves_nothing_and_keeps_the_earlier_result(tmp_path: Path) -> None:
-    target = tmp_path / "new" / "result"
-    with pytest.raises(RuntimeError, match="halfway"), whole_folder(target) as folder:
+def fail_halfway(target: Path) -> None:
+    with whole_folder(target) as folder:
         (folder / "sharp.png").touch()
         raise RuntimeError("halfway")
+
+
+def test_failure_leaves_nothing_and_keeps_the_earlier_result(tmp_path: Path) -> None:
+    target = tmp_path / "new" / "result"
+    with pytest.raises(RuntimeError, match="halfway"):
+        fail_halfway(target)
     assert list(tmp_path.iterdir()) == []
     target.mkdir(parents=True)
     (target / "report.json").write_text("old")
-    with pytest.raises(RuntimeError, match="halfway"), whole_folder(target) as folder:
-        raise RuntimeError("halfway")
+    with pytest.raises(RuntimeError, match="halfway"):
+        fail_halfway(target)
     assert (target / "report.json").read_text() == "old"
     assert [entry.name for entry in target.parent.iterdir()] == ["result"]
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from transformers import AutoConfig, AutoModel
 
 from motion_offsets import EtrajConfig, EtrajModel, hub
 from motion_offsets.errors import BadInputError
@@ -68,6 +69,11 @@ def test_models_load_by_plain_name_in_float32(bundle: Path) -> None:
     assert not load_estimator("tiny").training
     assert EtrajModel.from_pretrained("tiny", dtype=torch.float16).dtype == torch.float16
     assert EtrajConfig.from_pretrained("tiny").base_channels == 4
+
+
+def test_auto_classes_load_our_folders(saved: Path) -> None:
+    assert isinstance(AutoConfig.from_pretrained(saved), EtrajConfig)
+    assert isinstance(AutoModel.from_pretrained(saved), EtrajModel)
 
 
 def test_loading_info_is_still_given(saved: Path) -> None:

@@ -56,7 +56,9 @@ def test_loss_is_the_weighted_sum_of_its_terms() -> None:
 def test_a_few_steps_lower_the_reblurring_loss() -> None:
     model = _small(ssim_weight=0.0).train()
     generator = torch.Generator().manual_seed(1)
-    sharp = torch.nn.functional.interpolate(torch.rand(1, 3, 16, 16, generator=generator), scale_factor=4, mode="bicubic")
+    sharp = torch.nn.functional.interpolate(
+        torch.rand(1, 3, 16, 16, generator=generator), scale_factor=4, mode="bicubic"
+    )
     motion = torch.zeros(1, 15, 2, 64, 64)
     motion[0, :, 0] = torch.linspace(-5, 5, 15)[:, None, None]
     blurred = create_blur(sharp, motion)

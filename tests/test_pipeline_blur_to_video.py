@@ -1,4 +1,4 @@
-"""The pipeline on networks whose answer is known: an estimator of constant motion, a deblurrer that changes nothing."""
+"""The pipeline on networks whose answer is known: an estimator of constant motion, an idle deblurrer."""
 
 from __future__ import annotations
 
@@ -187,7 +187,9 @@ def test_deblurrer_with_estimator_uses_its_own_unless_asked() -> None:
 
 def test_a_large_photo_is_tiled_and_agrees_with_the_whole() -> None:
     torch.manual_seed(0)
-    pipe = BlurToVideoPipeline(EtrajModel(EtrajConfig(base_channels=4)).eval(), deblurrer_that_keeps(motion_aware=False))
+    pipe = BlurToVideoPipeline(
+        EtrajModel(EtrajConfig(base_channels=4)).eval(), deblurrer_that_keeps(motion_aware=False)
+    )
     image = torch.nn.functional.interpolate(photo(40, 90)[None], size=(512, 960), mode="bicubic").clamp(0, 1)
     steps: list[tuple[int, int]] = []
     tiled = pipe.estimate(image, max_memory=2.4e8, on_tile=lambda done, total: steps.append((done, total)))

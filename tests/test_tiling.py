@@ -7,10 +7,20 @@ import torch
 from torch.nn import functional
 
 from motion_offsets.errors import BadInputError
-from motion_offsets.tiling import ALIGNMENT, OVERLAP, blending_weights, max_tile_pixels, run_tiled, tile_shape, tile_spans
+from motion_offsets.tiling import (
+    ALIGNMENT,
+    OVERLAP,
+    blending_weights,
+    max_tile_pixels,
+    run_tiled,
+    tile_shape,
+    tile_spans,
+)
 
 
-@pytest.mark.parametrize(("length", "tile"), [(1000, 1000), (1001, 800), (4000, 800), (6000, 1536), (513, 512), (997, 544)])
+@pytest.mark.parametrize(
+    ("length", "tile"), [(1000, 1000), (1001, 800), (4000, 800), (6000, 1536), (513, 512), (997, 544)]
+)
 def test_spans_cover_the_length_and_overlap(length: int, tile: int) -> None:
     spans = tile_spans(length, tile)
     assert spans[0][0] == 0
@@ -49,7 +59,11 @@ def smooth_maps(image: torch.Tensor) -> torch.Tensor:
     """A network of reach 20 pixels and stride 8: like the real ones, blind at its borders and bound to its grid."""
     coarse = functional.avg_pool2d(image, 8)
     smoothed = functional.avg_pool2d(coarse, 5, 1, 2, count_include_pad=False)
-    return functional.interpolate(smoothed, size=image.shape[-2:], mode="bilinear").sum(1, keepdim=True).repeat(1, 2, 1, 1)
+    return (
+        functional.interpolate(smoothed, size=image.shape[-2:], mode="bilinear")
+        .sum(1, keepdim=True)
+        .repeat(1, 2, 1, 1)
+    )
 
 
 @pytest.mark.parametrize("size", [(640, 1504), (1504, 640), (1200, 1304)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from fractions import Fraction
 
 import av
@@ -165,6 +166,7 @@ def test_places_that_cannot_be_written(tmp_path):
         (tmp_path / "folder.mp4", "is a folder"),
         (tmp_path / "clip.avi", ".mp4"),
         (tmp_path / "clip", ".mp4"),
+        (tmp_path / ("x" * 300 + ".mp4"), "shorter"),
     ):
         with pytest.raises(BadInputError, match=words) as caught:
             write_video(frames, path)
@@ -172,8 +174,6 @@ def test_places_that_cannot_be_written(tmp_path):
         assert "\n" not in str(caught.value)
     with pytest.raises(BadInputError, match=".gif or .webp"):
         write_animation(frames, tmp_path / "clip.mp4")
-    with pytest.raises(BadInputError, match="/proc/clip.mp4"):  # not even the superuser may create files there
-        write_video(frames, "/proc/clip.mp4")
     assert [p.name for p in tmp_path.iterdir()] == ["folder.mp4"]
 
 
@@ -183,6 +183,9 @@ def test_write_protected(tmp_path):
     with pytest.raises(BadInputError, match="write-protected"):
         write_video(moving_square(), tmp_path / "clip.mp4")
     tmp_path.chmod(0o500)
+    with pytest.raises(BadInputError, match="cannot be written"):
+        write_video(moving_square(), tmp_path / "other.mp4")
+    tmp_path.chmod(0)
     with pytest.raises(BadInputError, match="cannot be written"):
         write_video(moving_square(), tmp_path / "other.mp4")
     tmp_path.chmod(0o700)
@@ -195,11 +198,23 @@ def test_whole_file(tmp_path):
         assert partial.parent == tmp_path
         assert partial.suffix == ".txt"
     assert (tmp_path / "a.txt").read_text() == "all of it"
-    with pytest.raises(BadInputError, match="no space left"), whole_file(tmp_path / "b.txt") as partial:
+    assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
+
+
+def fill_the_disk(path) -> None:
+    with whole_file(path) as partial:
         partial.write_text("some of it")
         with open("/dev/full", "w", buffering=1) as full:
             full.write("the rest\n")
-    assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs Linux's /dev/full and /proc")
+def test_full_disk_and_forbidden_folder(tmp_path):
+    with pytest.raises(BadInputError, match="no space left"):
+        fill_the_disk(tmp_path / "b.txt")
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(BadInputError, match="/proc/clip.mp4: cannot be written"):  # the superuser may not either
+        write_video(moving_square(), "/proc/clip.mp4")
 
 
 @pytest.mark.parametrize(("name", "worst"), [("clip.gif", 28), ("clip.webp", 30)])

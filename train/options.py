@@ -20,7 +20,9 @@ class TrainingOptions:
 
     stage: str = field(default="estimator", metadata={"help": "estimator or deblurrer"})
     images: list[str] = field(default_factory=list, metadata={"help": "folders of sharp photos to train on"})
-    validation_images: list[str] = field(default_factory=list, metadata={"help": "folders of sharp photos to validate on"})
+    validation_images: list[str] = field(
+        default_factory=list, metadata={"help": "folders of sharp photos to validate on"}
+    )
     validation_count: int = field(default=20, metadata={"help": "number of validation photos"})
     output_dir: str = field(default="runs/default", metadata={"help": "where checkpoints and the model go"})
     resume: bool = field(default=False, metadata={"help": "go on from the last checkpoint in output_dir"})
@@ -41,9 +43,14 @@ class TrainingOptions:
     seed: int = 0
     data_workers: int = 0
 
+    high_pass_start: bool = field(
+        default=False, metadata={"help": "start the estimator on fine detail, not as the paper does"}
+    )
     flow_weight: float = field(default=0.0, metadata={"help": "weight of the L1 loss on the known flow"})
     flow_until: float = field(default=1.0, metadata={"help": "part of the run over which that weight falls to 0"})
-    reblur_from: float = field(default=0.0, metadata={"help": "part of the run from which the paper's loss is used at all"})
+    reblur_from: float = field(
+        default=0.0, metadata={"help": "part of the run from which the paper's loss is used at all"}
+    )
     ssim_from: float = field(default=0.0, metadata={"help": "part of the run from which MS-SSIM is in the loss"})
     freeze_estimator: bool = field(default=False, metadata={"help": "do not fine-tune the deblurrer's estimator"})
     pixel_loss: str = field(default="mse", metadata={"help": "deblurrer: mse (the paper) or l1"})
@@ -60,11 +67,24 @@ class TrainingOptions:
             raise BadInputError(f"pixel_loss is {self.pixel_loss!r}; it has to be mse or l1")
         if not self.images:
             raise BadInputError("images is empty; name at least one folder of sharp photos")
-        for name in ("steps", "batch_size", "gradient_accumulation", "log_every", "validate_every", "checkpoint_every"):
+        for name in (
+            "steps",
+            "batch_size",
+            "gradient_accumulation",
+            "log_every",
+            "validate_every",
+            "checkpoint_every",
+        ):
             if getattr(self, name) < 1:
                 raise BadInputError(f"{name} is {getattr(self, name)}; it has to be at least 1")
-        if self.stage == "estimator" and self.reblur_from > 0 and not (self.flow_weight and self.flow_until >= self.reblur_from):
-            raise BadInputError("before reblur_from there has to be a flow loss: set flow_weight, and flow_until no earlier")
+        if (
+            self.stage == "estimator"
+            and self.reblur_from > 0
+            and not (self.flow_weight and self.flow_until >= self.reblur_from)
+        ):
+            raise BadInputError(
+                "before reblur_from there has to be a flow loss: set flow_weight, and flow_until no earlier"
+            )
         self.model_fields()
         self.recipe()
 

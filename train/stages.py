@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
@@ -17,15 +18,29 @@ from motion_offsets.configuration_etraj import EtrajConfig
 from motion_offsets.configuration_ma_dmphn import MaDmphnConfig
 from motion_offsets.data.flow_crops import MotionFlowCrops
 from motion_offsets.data.photos import list_photos, read_photo
-from motion_offsets.evaluation import MotionFlowPair, motion_flow_pairs
 from motion_offsets.errors import BadInputError
+from motion_offsets.evaluation import MotionFlowPair, motion_flow_pairs
 from motion_offsets.exposure import expose
 from motion_offsets.metrics import motion_mse, psnr
-from motion_offsets.modeling_etraj import EtrajModel
+from motion_offsets.modeling_etraj import EtrajModel, EtrajResidualBlock
 from motion_offsets.modeling_ma_dmphn import MaDmphnForImageDeblurring
 
 Autocast = Callable[[], AbstractContextManager]
 LossAndTerms = tuple[Tensor, dict[str, Tensor]]
+
+
+# How much larger than Xavier's the head starts, and how much faster it learns, with ``high_pass_start``.
+HEAD_GAIN = 10.0
+# Mean |dx| / 2 of Gong et al.'s motions in the half-plane dx >= 0: the ends of the path start there, pixels.
+MIDDLE_OF_HALF_PLANE = 6.7
+
+
+@dataclass
+class ParameterGroup:
+    """Parameters that learn at a multiple of the run's learning rate."""
+
+    parameters: list[nn.Parameter]
+    gain: float
 
 
 class Stage(Protocol):
@@ -33,20 +48,32 @@ class Stage(Protocol):
 
     model: nn.Module
 
+    def parameter_groups(self) -> list[ParameterGroup]: ...
+
     def dataset(self, length: int) -> Dataset: ...
 
-    def loss(self, model: nn.Module, batch: dict[str, Tensor], progress: float, autocast: Autocast) -> LossAndTerms: ...
+    def loss(
+        self, model: nn.Module, batch: dict[str, Tensor], progress: float, autocast: Autocast
+    ) -> LossAndTerms: ...
 
     def validate(self, model: nn.Module) -> dict[str, float]: ...
 
 
 class _CropStage:
+    model: nn.Module
+
     def __init__(self, options: TrainingOptions):
         self.options = options
-        self.validation = list_photos(options.validation_images)[: options.validation_count] if options.validation_images else []
+        self.validation = (
+            list_photos(options.validation_images)[: options.validation_count] if options.validation_images else []
+        )
 
     def dataset(self, length: int) -> Dataset:
         return MotionFlowCrops(self.options.images, length, self.options.recipe(), self.options.seed)
+
+    def parameter_groups(self) -> list[ParameterGroup]:
+        """What is trained, and at what multiple of the learning rate."""
+        return [ParameterGroup(list(self.model.parameters()), 1.0)]
 
     def cases(self) -> Iterator[MotionFlowPair]:
         """One case of ``bsd-motion-flow`` for each validation photo."""
@@ -61,8 +88,18 @@ class EstimatorStage(_CropStage):
     def __init__(self, options: TrainingOptions):
         super().__init__(options)
         config = EtrajConfig(**options.model_fields())
-        self.model = EtrajModel.from_pretrained(options.start_from, config=config) if options.start_from else EtrajModel(config)
+        self.model = (
+            EtrajModel.from_pretrained(options.start_from, config=config) if options.start_from else EtrajModel(config)
+        )
+        if options.high_pass_start and not options.start_from:
+            start_on_detail(self.model)
         self.model.train()
+
+    def parameter_groups(self) -> list[ParameterGroup]:
+        head = list(self.model.network.head.parameters())
+        others = [p for name, p in self.model.named_parameters() if not name.startswith("network.head.")]
+        # Positions are tens of pixels where features are about 1: the head has as much further to go.
+        return [ParameterGroup(others, 1.0), ParameterGroup(head, HEAD_GAIN if self.options.high_pass_start else 1.0)]
 
     def loss(self, model: nn.Module, batch: dict[str, Tensor], progress: float, autocast: Autocast) -> LossAndTerms:
         options = self.options
@@ -105,6 +142,30 @@ def flow_loss(model: EtrajModel, control_points: Tensor, flow: Tensor) -> Tensor
     """L1 between the offsets at both ends of the exposure and the known straight motion, pixels."""
     ends = model.offsets_at(control_points, [-1.0, 1.0])
     return functional.l1_loss(ends, torch.stack([-flow / 2, flow / 2], 1))
+
+
+@torch.no_grad()
+def start_on_detail(model: EtrajModel) -> None:
+    """Start an estimator so that it sees blur from the first step.
+
+    Blur is written in fine detail, which is a hundredth of a photo's energy; from Xavier's start the features carry
+    brightness for thousands of steps and the direction of motion is not learned. So the first filters start with zero
+    mean in each colour and five times as large, the others as He et al. propose for ReLUs, the residual blocks close
+    to the identity, and the ends of the path in the middle of the half-plane.
+    """
+    network = model.network
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+    for module in network.modules():
+        if isinstance(module, EtrajResidualBlock):
+            module.conv2.weight.mul_(0.1)
+    first = network.encoder1.conv.weight
+    by_colour = first.unflatten(1, (3, 4))
+    first.copy_(5 * (by_colour - by_colour.mean((2, 3, 4), keepdim=True)).flatten(1, 2))
+    network.head.weight.mul_(HEAD_GAIN)
+    if model.config.trajectory == "quadratic":
+        network.head.bias.copy_(torch.tensor([-MIDDLE_OF_HALF_PLANE, 0.0, MIDDLE_OF_HALF_PLANE, 0.0]))
 
 
 class DeblurrerStage(_CropStage):
@@ -167,7 +228,9 @@ def grow(small: MaDmphnForImageDeblurring, large: MaDmphnForImageDeblurring) -> 
     weights = large.state_dict()
     for name, value in small.state_dict().items():
         if name not in weights or weights[name].shape != value.shape:
-            raise BadInputError(f"start_from does not fit the model: {name} has no place of shape {tuple(value.shape)} in it")
+            raise BadInputError(
+                f"start_from does not fit the model: {name} has no place of shape {tuple(value.shape)} in it"
+            )
         weights[name] = value
     for name in weights:
         level = re.search(r"_lv(\d)\.", name)

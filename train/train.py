@@ -41,9 +41,13 @@ class Run:
         set_seed(options.seed)
         self.stage: Stage = build_stage(options)
         model = self.stage.model.to(memory_format=torch.channels_last)
-        parameters = [p for p in model.parameters() if p.requires_grad]
-        self.optimizer = torch.optim.Adam(parameters, lr=options.learning_rate, betas=(0.9, 0.999), eps=1e-8)
-        self.ema = EMAModel(model.parameters(), decay=options.ema_decay, use_ema_warmup=True) if options.ema_decay else None
+        groups = self.stage.parameter_groups()
+        self.gains = [group.gain for group in groups]
+        trained = [{"params": [p for p in group.parameters if p.requires_grad]} for group in groups]
+        self.optimizer = torch.optim.Adam(trained, lr=options.learning_rate, betas=(0.9, 0.999), eps=1e-8)
+        self.ema = (
+            EMAModel(model.parameters(), decay=options.ema_decay, use_ema_warmup=True) if options.ema_decay else None
+        )
         self.model, self.optimizer = self.accelerator.prepare(model, self.optimizer)
         if self.ema:
             self.accelerator.register_for_checkpointing(self.ema)
@@ -73,7 +77,7 @@ class Run:
                 averages[name] = averages.get(name, value.item()) * 0.98 + 0.02 * value.item()
             if not all(torch.isfinite(value) for value in losses.values()):
                 raise FloatingPointError(
-                    f"step {self.step}: a loss is not finite ({losses}); lower learning_rate or max_gradient_norm, and "
+                    f"step {self.step}: a loss is not finite ({losses}); lower learning_rate, and "
                     f"--resume from the last checkpoint in {self.output / 'checkpoints'}"
                 )
             if self.step % options.log_every == 0:
@@ -101,8 +105,8 @@ class Run:
 
     def _one_step(self, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         options = self.options
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.learning_rate()
+        for group, gain in zip(self.optimizer.param_groups, self.gains, strict=True):
+            group["lr"] = gain * self.learning_rate()
         with self.accelerator.accumulate(self.model):
             loss, losses = self.stage.loss(self.model, batch, self.step / options.steps, self.accelerator.autocast)
             self.accelerator.backward(loss)
@@ -135,7 +139,7 @@ class Run:
                 log.write(json.dumps(record) + "\n")
 
     def save_checkpoint(self) -> None:
-        """Write ``checkpoints/step-N`` beside and rename it, so that what bears the name is whole; keep the last two."""
+        """Write ``checkpoints/step-N`` beside and rename it, so that what bears the name is whole; keep two."""
         folder = self.output / "checkpoints"
         final, partial = folder / f"step-{self.step:07d}", folder / f".partial-{self.step:07d}"
         if final.exists():

@@ -36,6 +36,8 @@ _HOME = {
     "warp": "exposure",
 }
 
+_AUTO_CLASSES = ("EtrajConfig", "EtrajModel", "MaDmphnConfig", "MaDmphnForImageDeblurring")
+
 __all__ = [
     "BadInputError",
     "BlurToVideoPipeline",
@@ -57,7 +59,25 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(import_module(f".{_HOME[name]}", __name__), name)
     globals()[name] = value
+    if name in _AUTO_CLASSES:
+        _register_auto_classes()
     return value
+
+
+def _register_auto_classes() -> None:
+    """Let ``AutoConfig``, ``AutoModel`` and ``AutoModelForImageToImage`` load our folders."""
+    from transformers import AutoConfig, AutoModel, AutoModelForImageToImage
+
+    from .configuration_etraj import EtrajConfig
+    from .configuration_ma_dmphn import MaDmphnConfig
+    from .modeling_etraj import EtrajModel
+    from .modeling_ma_dmphn import MaDmphnForImageDeblurring
+
+    for config in (EtrajConfig, MaDmphnConfig):
+        AutoConfig.register(config.model_type, config, exist_ok=True)
+    AutoModel.register(EtrajConfig, EtrajModel, exist_ok=True)
+    AutoModel.register(MaDmphnConfig, MaDmphnForImageDeblurring, exist_ok=True)
+    AutoModelForImageToImage.register(MaDmphnConfig, MaDmphnForImageDeblurring, exist_ok=True)
 
 
 def __dir__() -> list[str]:

@@ -64,16 +64,18 @@ def _photos_in(folder: Path) -> list[Path]:
 
 def result_names(photos: Sequence[Path]) -> list[str]:
     """A name for each photo's result: its stem, with ``-2``, ``-3`` ... where photos share one."""
-    stems = [photo.stem.casefold() for photo in photos]
+    # A photo called "..png" has the stem ".", which would be the output folder itself.
+    originals = [photo.stem if photo.stem.strip(".") else "photo" for photo in photos]
+    stems = [stem.casefold() for stem in originals]
     taken = set(stems)  # so that x-2 is not given to a second x when there is an x-2.jpg
     seen: dict[str, int] = {}
     names = []
-    for photo, stem in zip(photos, stems, strict=True):
+    for original, stem in zip(originals, stems, strict=True):
         count = seen.get(stem, 0) + 1
         while count > 1 and f"{stem}-{count}" in taken:
             count += 1
         seen[stem] = count
-        name = photo.stem if count == 1 else f"{photo.stem}-{count}"
+        name = original if count == 1 else f"{original}-{count}"
         taken.add(name.casefold())
         names.append(name)
     return names

@@ -44,7 +44,9 @@ class EtrajConfig(BundledNamesMixin, PreTrainedConfig):
             raise BadInputError(f"padding_mode is {padding_mode!r}; it has to be border or zeros")
         num_control_points(trajectory, num_samples)
         if num_samples < 3 or num_samples % 2 == 0:
-            raise BadInputError(f"num_samples is {num_samples!r}; it has to be an odd number of at least 3, such as 15")
+            raise BadInputError(
+                f"num_samples is {num_samples!r}; it has to be an odd number of at least 3, such as 15"
+            )
         self.trajectory = trajectory
         self.num_samples = num_samples
         self.base_channels = base_channels

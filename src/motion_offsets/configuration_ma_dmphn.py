@@ -7,13 +7,14 @@ from transformers import PreTrainedConfig
 
 from .configuration_etraj import EtrajConfig
 from .errors import BadInputError
+from .hub import BundledNamesMixin
 
 LEVELS = ((1,), (1, 2), (1, 2, 4), (1, 2, 4, 8))
 STAGES = (1, 2, 3)
 TAPS = 9
 
 
-class MaDmphnConfig(PreTrainedConfig):
+class MaDmphnConfig(BundledNamesMixin, PreTrainedConfig):
     r"""Configuration of [`MaDmphnForImageDeblurring`]. The defaults are the paper's MA-DMPHN.
 
     DMPHN is `MaDmphnConfig(motion_aware=False, residual_output=False)`, stack(4)-DMPHN the same with `num_stacks=4`.

@@ -1,8 +1,8 @@
 """The exposure: warping (eq. 2, 17), blur creation (eq. 1, 3, 4) and its equivalent kernels (eq. 5).
 
-Backward convention: ``L_t(p) = L_s(p + offset_t(p))``, sampled bilinearly. ``padding_mode="border"`` repeats the border
-pixel outside the image, ``"zeros"`` is eq. 5 as printed. On a CPU with numba the work goes to a fused loop (see
-``kernels/exposure_cpu.py``); everywhere else, and for ``torch.float16``-free double precision checks, to its plain twin.
+Backward convention: ``L_t(p) = L_s(p + offset_t(p))``, sampled bilinearly. ``padding_mode="border"`` repeats the
+border pixel outside the image, ``"zeros"`` is eq. 5 as printed. On a CPU with numba the work goes to a fused loop (see
+``kernels/exposure_cpu.py``); everywhere else to its plain twin.
 """
 
 from __future__ import annotations
@@ -41,7 +41,9 @@ def warp(image: Tensor, offsets: Tensor, padding_mode: str = "border") -> Tensor
     if offsets.ndim == 4:
         return warp(image, offsets[:, None], padding_mode)[:, 0]
     if offsets.ndim != 5 or offsets.shape[2] != 2:
-        raise BadInputError(f"offsets have shape {tuple(offsets.shape)}; they have to be (B, 2, H, W) or (B, N, 2, H, W)")
+        raise BadInputError(
+            f"offsets have shape {tuple(offsets.shape)}; they have to be (B, 2, H, W) or (B, N, 2, H, W)"
+        )
     one = torch.ones(1, 1, dtype=torch.float32, device=image.device)
     frames = _average(image, offsets.flatten(0, 1), one, padding_mode)
     return frames.unflatten(0, offsets.shape[:2])
@@ -63,7 +65,9 @@ def create_blur(
         ``(B, C, H, W)``.
     """
     if motion_offsets.ndim != 5 or motion_offsets.shape[2] != 2:
-        raise BadInputError(f"motion offsets have shape {tuple(motion_offsets.shape)}; they have to be (B, N, 2, H, W)")
+        raise BadInputError(
+            f"motion offsets have shape {tuple(motion_offsets.shape)}; they have to be (B, N, 2, H, W)"
+        )
     identity = torch.eye(motion_offsets.shape[1], dtype=torch.float32, device=sharp.device)
     return expose(sharp, motion_offsets.flatten(1, 2), identity, padding_mode, gamma)
 

@@ -116,7 +116,9 @@ def _require_config(source: str, kwargs: dict[str, Any]) -> None:
     """Refuse a folder without config, for which transformers would silently take the default one."""
     folder = Path(source) / (kwargs.get("subfolder") or "")
     if "config" not in kwargs and folder.is_dir() and not (folder / _MODEL_FILE).is_file():
-        raise BadInputError(f"cannot be loaded, as it holds no {_MODEL_FILE}; give a folder that save_pretrained wrote")
+        raise BadInputError(
+            f"cannot be loaded, as it holds no {_MODEL_FILE}; give a folder that save_pretrained wrote"
+        )
 
 
 def _load_model(load: Any, name: str | os.PathLike[str], source: str, args: tuple, kwargs: dict[str, Any]) -> Any:

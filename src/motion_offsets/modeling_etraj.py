@@ -100,7 +100,8 @@ class EtrajNetwork(nn.Module):
         self.head = nn.Conv2d(2 * c, out_channels, 5, padding=2)
 
     def forward(self, image: Tensor) -> Tensor:
-        stage1 = self.encoder1(functional.pixel_unshuffle(image, 2))
+        # Centred, so that the first convolution's outputs start out on both sides of its ReLU.
+        stage1 = self.encoder1(functional.pixel_unshuffle(2 * image - 1, 2))
         stage2 = self.encoder2(stage1)
         features = self.bottleneck1(self.encoder3(stage2))
         features = functional.leaky_relu(self.upsample1(features), 0.2)

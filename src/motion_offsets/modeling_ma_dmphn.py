@@ -19,6 +19,7 @@ from transformers.utils import ModelOutput
 
 from .configuration_ma_dmphn import TAPS, MaDmphnConfig
 from .errors import BadInputError
+from .hub import BundledNamesMixin
 from .modeling_etraj import EtrajModel
 from .motion_aware_conv import MotionAwareConv2d
 
@@ -26,6 +27,9 @@ MIN_SIDE = 16
 STRIDE = 4
 # How the patches of one level are cut into those of the next, (rows, columns): whole, halves, quarters, eighths.
 CUTS = ((2, 1), (1, 2), (2, 1))
+# A decoder whose image is added to a photo starts near zero: training then starts from the photo, not from noise.
+RESIDUAL_GAIN = 0.1
+StageOffsets = tuple[Tensor | None, ...]
 
 
 @dataclass
@@ -116,7 +120,11 @@ class PatchDecoder(GradientCheckpointingLayer):
         self.layer24 = nn.Conv2d(full, 3, 3, padding=1)
 
     def forward(
-        self, features: Tensor, offsets1: Tensor | None, offsets2: Tensor | None, offsets3: Tensor | None
+        self,
+        features: Tensor,
+        offsets1: Tensor | None = None,
+        offsets2: Tensor | None = None,
+        offsets3: Tensor | None = None,
     ) -> Tensor:
         """Offsets, ``(P, 9, 2, ...)``, belong to the three stages and are in pixels of their resolution."""
         features = self.layer16(self.layer14(self.layer13(features, offsets1), offsets1))
@@ -159,7 +167,7 @@ class PatchHierarchy(nn.Module):
         return NetworkState(output, output if previous is None else previous.first_image, tuple(states))
 
 
-class MaDmphnPreTrainedModel(PreTrainedModel):
+class MaDmphnPreTrainedModel(BundledNamesMixin, PreTrainedModel):
     config_class = MaDmphnConfig
     base_model_prefix = ""
     main_input_name = "pixel_values"
@@ -173,6 +181,8 @@ class MaDmphnPreTrainedModel(PreTrainedModel):
             init.xavier_uniform_(module.weight)
             if module.bias is not None:
                 init.zeros_(module.bias)
+        elif isinstance(module, PatchDecoder) and self.config.residual_output:
+            init.xavier_uniform_(module.layer24.weight, gain=RESIDUAL_GAIN)
 
 
 class MaDmphnForImageDeblurring(MaDmphnPreTrainedModel):
@@ -262,9 +272,6 @@ class MaDmphnForImageDeblurring(MaDmphnPreTrainedModel):
                 pooled = functional.avg_pool2d(patches, factor) / factor if factor > 1 else patches
                 stages.append(pooled.unflatten(1, (TAPS, 2)))
         return tuple(stages)
-
-
-StageOffsets = tuple[Tensor | None, ...]
 
 
 def cut_patches(tensor: Tensor, cut: tuple[int, int]) -> Tensor:

@@ -61,11 +61,11 @@ def motion_aware_conv2d_plain(
     x: Tensor, weight: Tensor, bias: Tensor | None, motion_offsets: Tensor, scale: float = 0.1
 ) -> Tensor:
     """The plain PyTorch twin of the CPU kernels: one ``grid_sample`` and one 1x1 convolution a tap, summed as they come."""
+    if x.numel() == 0:  # nothing to sample, but gradients still have to find their way
+        return torch.einsum("bchw,oc->bohw", x, weight.sum((2, 3)))
     height, width = x.shape[2:]
     # Positions need the mantissa that half precision lacks.
     work = torch.promote_types(torch.float32, torch.promote_types(x.dtype, motion_offsets.dtype))
-    if x.numel() == 0:
-        return functional.conv2d(x, weight, bias, padding=1)
     pixels = torch.stack(
         torch.meshgrid(
             torch.arange(width, dtype=work, device=x.device),

@@ -24,12 +24,12 @@ from .image_processing_motion_offsets import OUTPUT_TYPES, MotionOffsetsImagePro
 from .modeling_etraj import EtrajModel
 from .modeling_ma_dmphn import MaDmphnForImageDeblurring
 from .tiling import max_tile_pixels, run_tiled
-from .trajectories import align_time, check_timestamps, offsets_at, sample_times, trajectory_basis
+from .trajectories import align_time, check_timestamps, offsets_at, trajectory_basis
 
 DEFAULT_MAX_MEMORY = 4e9
 # Measured peaks, bytes a pixel: of a tile inside each network, and of what is held of the whole photo meanwhile.
-ESTIMATOR_BYTES = 700
-DEBLURRER_BYTES = 1400
+ESTIMATOR_BYTES = 550
+DEBLURRER_BYTES = 1100
 PHOTO_BYTES = 60
 
 Progress = Callable[[int, int], None]
@@ -297,9 +297,11 @@ class BlurToVideoPipeline(DiffusionPipeline):
 
     @torch.inference_mode()
     def reblur(self, sharp: Tensor, control_points: Tensor) -> Tensor:
-        """The exposure ``(B, 3, H, W)`` that the sharp frame and the motion amount to (eq. 3)."""
-        basis = trajectory_basis(self.trajectory, sample_times(self.num_samples), self.num_samples)
-        return expose(sharp, control_points, basis.to(sharp.device))
+        """The exposure ``(B, 3, H, W)`` that the sharp frame and the motion amount to (eq. 3), as the estimator was
+        trained to see it: in encoded or linear light, with its kind of border."""
+        config = self.estimator.config
+        basis = self.estimator.sample_basis(sharp.device)
+        return expose(sharp, control_points, basis, config.padding_mode, config.gamma)
 
     @torch.inference_mode()
     def assess(self, pixel_values: Tensor, sharp: Tensor, reblurred: Tensor, control_points: Tensor) -> Consistency:

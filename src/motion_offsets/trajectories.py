@@ -1,8 +1,8 @@
 """Exposure trajectories: from control points to the offset at any time of the exposure (eq. 12-14).
 
 Every trajectory is linear in its control points, so each is given by its *basis*: a ``(T, K)`` matrix with
-``offset(t_i) = sum_k basis[i, k] * p_k``. Time ``t`` runs from -1 (the shutter opens) over 0 (the sharp frame) to 1 (the
-shutter closes); control points are ``(B, 2K, H, W)``, in pixels, ordered ``p_1 x, p_1 y, p_2 x, ...``.
+``offset(t_i) = sum_k basis[i, k] * p_k``. Time ``t`` runs from -1 (the shutter opens) over 0 (the sharp frame) to 1
+(the shutter closes); control points are ``(B, 2K, H, W)``, in pixels, ordered ``p_1 x, p_1 y, p_2 x, ...``.
 """
 
 from __future__ import annotations
@@ -33,7 +33,9 @@ def num_control_points(trajectory: str, num_samples: int) -> int:
     return _CONTROL_POINTS.get(trajectory) or check_num_samples(num_samples)
 
 
-def sample_times(num_samples: int, dtype: torch.dtype | None = None, device: torch.device | str | None = None) -> Tensor:
+def sample_times(
+    num_samples: int, dtype: torch.dtype | None = None, device: torch.device | str | None = None
+) -> Tensor:
     """The ``(N,)`` times ``t_n = 2n / (N - 1) - 1`` at which an exposure of N samples is averaged."""
     check_num_samples(num_samples)
     # From the whole numbers, so that t = 0 is exact and the times are symmetric to the bit.
@@ -131,8 +133,8 @@ def align_time(control_points: Tensor, trajectory: str, cell: int = 16) -> Tenso
 
     One photo cannot tell a path from its reversal, so an estimate may change direction from one region to the next; a
     clip made from it would tear there. The prevailing axis of motion ``offset(1) - offset(-1)`` is found in each cell,
-    the cells are joined along the tree of strongest agreement between neighbours, each taking the sign that agrees with
-    the cell it hangs on, and each pixel is then reversed where it runs against that field.
+    the cells are joined along the tree of strongest agreement between neighbours, each taking the sign that agrees
+    with the cell it hangs on, and each pixel is then reversed where it runs against that field.
 
     Args:
         control_points: ``(B, 2K, H, W)``, pixels.

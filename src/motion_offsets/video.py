@@ -29,7 +29,7 @@ _Item = TypeVar("_Item")
 MIN_FPS = 0.1
 MAX_FPS = 240
 MAX_VIDEO_SIDE = 3840
-MAX_ANIMATION_SIDE = 1280
+MAX_ANIMATION_SIDE = 960
 
 # H.264 level 5.1, the highest that phones can be relied on to decode: this many 16x16 macroblocks a frame.
 _MAX_MACROBLOCKS = 36_864
@@ -159,8 +159,8 @@ def whole_file(path: str | os.PathLike[str], suffixes: tuple[str, ...] | None = 
     target = Path(path)
     _check_target(target, suffixes)
     partial = target.with_name(f".{uuid.uuid4().hex[:12]}{target.suffix}")
+    _create(partial, target)
     try:
-        _create(partial, target)
         yield partial
         os.replace(partial, target)
     except OSError as error:
@@ -174,12 +174,15 @@ def whole_file(path: str | os.PathLike[str], suffixes: tuple[str, ...] | None = 
 def _check_target(target: Path, suffixes: tuple[str, ...] | None) -> None:
     if suffixes and target.suffix.lower() not in suffixes:
         raise BadInputError(f"{target}: cannot be written in this format; end its name in {' or '.join(suffixes)}")
-    if target.is_dir():
+    if os.path.isdir(target):
         raise BadInputError(f"{target}: is a folder; give the name of a file")
-    if not target.parent.is_dir():
+    if not os.path.isdir(target.parent):
         raise BadInputError(f"{target}: the folder {target.parent} does not exist; create it or choose another")
-    if target.exists() and not os.access(target, os.W_OK):
+    # os.path, unlike pathlib, answers False where it may not look; creating the file then says why.
+    if os.path.exists(target) and not os.access(target, os.W_OK):
         raise BadInputError(f"{target}: is write-protected; choose another name or grant write permission")
+    if len(os.fsencode(target.name)) > 255:
+        raise BadInputError(f"{target}: has a name of more than 255 bytes; choose a shorter one")
 
 
 def _create(partial: Path, target: Path) -> None:

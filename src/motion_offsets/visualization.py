@@ -27,7 +27,7 @@ _STILL_COLOR: Color = (226, 230, 236)
 _INK: Color = (38, 42, 48)
 _CELLS_ALONG_SIDE = 24  # on a square picture
 _PIECES = 56  # coloured pieces a curve
-_LARGEST_CANVAS = 64_000_000  # pixels of a super-sampled mask
+_FOURFOLD_BELOW, _TWOFOLD_BELOW = 4_000_000, 50_000_000  # pixels of the photo; wide lines need less super-sampling
 
 
 def draw_trajectories(
@@ -242,7 +242,8 @@ def _draw_curves(canvas: Image.Image, paths: np.ndarray, line_width: float) -> N
 
 def _stroke_mask(size: tuple[int, int], paths: np.ndarray, dots: np.ndarray, width: float) -> Image.Image:
     """Anti-aliased coverage of round-capped strokes and of dots, drawn enlarged and scaled down."""
-    zoom = 4 if size[0] * size[1] * 16 <= _LARGEST_CANVAS else 2
+    pixels = size[0] * size[1]
+    zoom = 4 if pixels < _FOURFOLD_BELOW else 2 if pixels < _TWOFOLD_BELOW else 1
     mask = Image.new("L", (size[0] * zoom, size[1] * zoom))
     draw = ImageDraw.Draw(mask)
     stroke = max(1, round(width * zoom))

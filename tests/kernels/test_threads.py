@@ -38,7 +38,11 @@ def test_many_threads_at_once_get_their_own_right_answers() -> None:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform has no fork")
 def test_a_forked_process_makes_its_own_pool() -> None:
-    basis, sharp, points = trajectory_basis("quadratic", sample_times(5)), torch.rand(1, 3, 64, 64), torch.zeros(1, 4, 64, 64)
+    basis, sharp, points = (
+        trajectory_basis("quadratic", sample_times(5)),
+        torch.rand(1, 3, 64, 64),
+        torch.zeros(1, 4, 64, 64),
+    )
     expose(sharp, points, basis)
     from torch.utils.data import DataLoader, Dataset
 

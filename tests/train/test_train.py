@@ -66,7 +66,18 @@ def test_the_loss_falls_and_the_model_loads(photos: Path, tmp_path: Path) -> Non
 
 
 def test_a_resumed_run_equals_an_uninterrupted_one(photos: Path, tmp_path: Path) -> None:
-    common = ["--images", str(photos), *TINY, *ESTIMATOR, "--steps", "8", "--checkpoint_every", "4", "--ema_decay", "0.9"]
+    common = [
+        "--images",
+        str(photos),
+        *TINY,
+        *ESTIMATOR,
+        "--steps",
+        "8",
+        "--checkpoint_every",
+        "4",
+        "--ema_decay",
+        "0.9",
+    ]
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     _finished(*common, "--output_dir", str(whole))
     shutil.copytree(whole / "checkpoints" / "step-0000004", broken / "checkpoints" / "step-0000004")
@@ -84,7 +95,16 @@ def test_the_deblurrer_trains_with_an_estimator_and_grows(photos: Path, tmp_path
     EtrajModel(EtrajConfig(base_channels=4)).save_pretrained(tmp_path / "estimator")
     common = ["--stage", "deblurrer", "--images", str(photos), *TINY, "--steps", "2", "--pixel_loss", "l1"]
     small = ["--model", "{levels: [1], base_channels: 4}", "--estimator", str(tmp_path / "estimator")]
-    _finished(*common, *small, "--freeze_estimator", "true", "--frequency_weight", "0.05", "--output_dir", str(tmp_path / "one"))
+    _finished(
+        *common,
+        *small,
+        "--freeze_estimator",
+        "true",
+        "--frequency_weight",
+        "0.05",
+        "--output_dir",
+        str(tmp_path / "one"),
+    )
     one = MaDmphnForImageDeblurring.from_pretrained(tmp_path / "one" / "model")
     trained = load_file(tmp_path / "estimator" / "model.safetensors")["network.head.weight"]
     torch.testing.assert_close(one.estimator.network.head.weight, trained, atol=1e-3, rtol=1e-3)
@@ -98,7 +118,16 @@ def test_the_deblurrer_trains_with_an_estimator_and_grows(photos: Path, tmp_path
 
 @pytest.mark.parametrize("config", sorted(path.name for path in (TRAIN / "configs").glob("*.yaml")))
 def test_every_config_takes_a_step(config: str, photos: Path, tmp_path: Path) -> None:
-    arguments = ["--config", str(TRAIN / "configs" / config), "--images", str(photos), "--steps", "1", "--batch_size", "1"]
+    arguments = [
+        "--config",
+        str(TRAIN / "configs" / config),
+        "--images",
+        str(photos),
+        "--steps",
+        "1",
+        "--batch_size",
+        "1",
+    ]
     arguments += ["--data_workers", "0", "--output_dir", str(tmp_path / "run")]
     if config == "ma-dmphn-level1.yaml" or config == "ma-dmphn-paper.yaml":
         EtrajModel.config_class().save_pretrained(tmp_path / "estimator")

@@ -1,4 +1,4 @@
-"""Training crops with synthetic motion: blurred, sharp with a margin, and the flow that made the one from the other."""
+"""Training crops with synthetic motion: blurred, sharp with a margin, and the flow between them."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from .photos import list_photos, read_photo
 
 # Gong et al. define their motions over whole photos of this size; crops see a random window of one.
 SCENE_SIZES = ((321, 481), (481, 321))
+# Behind a moving object the background often stands still.
+LAYER_STILL_SHARE = 0.15
 
 
 @dataclass(frozen=True)
@@ -28,9 +30,13 @@ class CropRecipe:
     margin: int = 32
     """How much further the sharp crop reaches on every side, pixels."""
     layered_share: float = 0.0
-    """Crops in which a region moves in another way than the rest."""
+    """Crops in which several regions each move in their own way."""
+    final_layered_share: float | None = None
+    """That share at the end of the source; it changes steadily from the one to the other. ``None``: it stays."""
+    most_regions: int = 2
+    """Largest number of such regions in a crop, at least 2."""
     still_share: float = 0.0
-    """Crops without motion, and layered crops whose one part stands still."""
+    """Crops without motion; in layered ones, a still first region."""
     noise_share: float = 0.0
     """Crops with sensor noise on the blurred image."""
     noise_level: float = 0.02
@@ -60,16 +66,20 @@ class MotionFlowCrops(Dataset):
         size, margin = self.recipe.crop_size, self.recipe.margin
         photo = self.photos[int(generator.integers(len(self.photos)))]
         sharp = torch.from_numpy(random_crop(photo, size + 2 * margin, generator)).permute(2, 0, 1).float() / 255
-        flow = self._flow(generator)
+        flow = self._flow(generator, index / self.length)
         blurred = degrade(blur_with_flow(sharp, flow, (margin, margin)), self.recipe, generator)
         return {"blurred": blurred, "sharp": sharp, "flow": torch.from_numpy(half_plane(flow))}
 
-    def _flow(self, generator: np.random.Generator) -> np.ndarray:
+    def _flow(self, generator: np.random.Generator, progress: float) -> np.ndarray:
         recipe = self.recipe
         flow = self._scene_flow(generator)
-        if generator.random() < recipe.layered_share:
-            region = random_region(recipe.crop_size, generator)
-            return np.where(region, flow, self._scene_flow(generator, still_share=0.4))
+        last = recipe.layered_share if recipe.final_layered_share is None else recipe.final_layered_share
+        if generator.random() >= recipe.layered_share + (last - recipe.layered_share) * progress:
+            return flow
+        # Many independent motions in a crop say more about direction than one motion repeated at every pixel.
+        regions = random_regions(recipe.crop_size, int(generator.integers(2, recipe.most_regions + 1)), generator)
+        for region in range(1, int(regions.max()) + 1):
+            flow = np.where(regions == region, self._scene_flow(generator, LAYER_STILL_SHARE), flow)
         return flow
 
     def _scene_flow(self, generator: np.random.Generator, still_share: float | None = None) -> np.ndarray:
@@ -99,11 +109,11 @@ def random_crop(photo: np.ndarray, size: int, generator: np.random.Generator) ->
     return np.ascontiguousarray(crop[:, ::-1] if generator.random() < 0.5 else crop)
 
 
-def random_region(size: int, generator: np.random.Generator) -> np.ndarray:
-    """A random ``(size, size)`` region with a smooth outline: where low-frequency noise is high."""
-    coarse = generator.standard_normal((6, 6))
-    noise = ndimage.zoom(coarse, size / 6, order=3)[:size, :size]
-    return noise > np.quantile(noise, generator.uniform(0.3, 0.8))
+def random_regions(size: int, count: int, generator: np.random.Generator) -> np.ndarray:
+    """A ``(size, size)`` map of at most ``count`` numbered regions: whichever of as many smooth fields is highest."""
+    coarse = generator.standard_normal((count, 6, 6))
+    fields = [ndimage.zoom(field, size / 6, order=1)[:size, :size] for field in coarse]
+    return np.argmax(np.stack(fields), axis=0)
 
 
 def degrade(blurred: torch.Tensor, recipe: CropRecipe, generator: np.random.Generator) -> torch.Tensor:

@@ -46,7 +46,7 @@ class FlowParameters:
     centre: tuple[float, float]
 
     def flow(self, top: int = 0, left: int = 0, height: int | None = None, width: int | None = None) -> np.ndarray:
-        """The ``(2, height, width)`` float32 flow of a window (by default the whole image), rounded to whole pixels."""
+        """The ``(2, height, width)`` float32 flow of a window (by default the whole image), in whole pixels."""
         x = np.arange(left, left + (width or self.width), dtype=np.float64)[None]
         y = np.arange(top, top + (height or self.height), dtype=np.float64)[:, None]
         away_x, away_y = x - self.centre[0], y - self.centre[1]
@@ -55,7 +55,11 @@ class FlowParameters:
         growth, turn = self.zoom * np.sqrt(radius), math.tan(self.rotation)
         across = self.translation[0] * (1 + self.change[0] * (x / self.width - 0.5))
         down = self.translation[1] * (1 + self.change[1] * (y / self.height - 0.5))
-        return np.stack([across + growth * away_x - turn * away_y, down + growth * away_y + turn * away_x]).round().astype(np.float32)
+        return (
+            np.stack([across + growth * away_x - turn * away_y, down + growth * away_y + turn * away_x])
+            .round()
+            .astype(np.float32)
+        )
 
 
 def sample_parameters(

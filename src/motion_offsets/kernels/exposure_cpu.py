@@ -84,7 +84,7 @@ def _forward(image, sizes, points, basis, identity, repeat, margin, bounds, out,
 
 @_jit()
 def _backward_points(image, sizes, points, basis, identity, repeat, margin, bounds, grad, grad_points, start, stop):
-    """Slopes of the image are summed a channel at a time, weighted by the basis; the gradient is applied at the end."""
+    """Slopes of the image are summed a channel at a time, weighted by the basis; the gradient comes in at the end."""
     count, (height, width) = np.uint32(basis.shape[0]), points.shape[3:]
     low, high_y, high_x = bounds
     real = basis.dtype.type
@@ -202,7 +202,7 @@ def _backward_image(sizes, points, basis, identity, repeat, margin, bounds, grad
 
 
 def _interleave(tensor: Tensor, dtype: torch.dtype, padding: str | None = None) -> list[np.ndarray]:
-    """``(B, C, H, W)`` as groups of ``(B, H, W, 4)``, the last filled up with zeros; rows and columns padded if asked."""
+    """``(B, C, H, W)`` as groups of ``(B, H, W, 4)``, the last filled with zeros; rows and columns padded if asked."""
     # In NumPy: these copies are too small to be worth waking PyTorch's threads for.
     array = tensor.detach().to(dtype).numpy()
     before, after = (PAD_BEFORE, PAD_AFTER) if padding else (0, 0)
@@ -227,7 +227,9 @@ class _Problem:
         self.dtype = torch.float64 if double else torch.float32
         self.identity = basis.shape[1] > MAX_POINTS or (basis.shape[0] == 1 and basis.shape[1] == 1)
         points = control_points.detach().to(self.dtype).unflatten(1, (-1, 2))
-        self.basis_is_eye = self.identity and basis.shape[0] == basis.shape[1] and bool((basis == torch.eye(len(basis))).all())
+        self.basis_is_eye = (
+            self.identity and basis.shape[0] == basis.shape[1] and bool((basis == torch.eye(len(basis))).all())
+        )
         if self.identity and not self.basis_is_eye:
             points = torch.einsum("nk,bkchw->bnchw", basis.to(self.dtype), points)
         self.points = points.contiguous().numpy()
@@ -262,7 +264,11 @@ def expose_cpu(sharp: Tensor, control_points: Tensor, basis: Tensor, zeros: bool
         run_blocks(lambda i, j, args=arguments: _forward(*args, i, j), problem.rows, 8)
         outs.append(torch.from_numpy(out))
     merged = outs[0] if len(outs) == 1 else torch.cat(outs, -1)
-    return merged[..., : sharp.shape[1]].permute(0, 3, 1, 2).to(sharp.dtype, memory_format=torch.contiguous_format, copy=True)
+    return (
+        merged[..., : sharp.shape[1]]
+        .permute(0, 3, 1, 2)
+        .to(sharp.dtype, memory_format=torch.contiguous_format, copy=True)
+    )
 
 
 @expose_cpu.register_fake
@@ -272,7 +278,13 @@ def _(sharp: Tensor, control_points: Tensor, basis: Tensor, zeros: bool) -> Tens
 
 @torch.library.custom_op("motion_offsets::expose_backward", mutates_args=(), device_types="cpu")
 def expose_backward(
-    grad: Tensor, sharp: Tensor, control_points: Tensor, basis: Tensor, zeros: bool, want_sharp: bool, want_points: bool
+    grad: Tensor,
+    sharp: Tensor,
+    control_points: Tensor,
+    basis: Tensor,
+    zeros: bool,
+    want_sharp: bool,
+    want_points: bool,
 ) -> tuple[Tensor, Tensor]:
     """Gradients to the image and to the control points; an unwanted one comes back empty."""
     problem = _Problem(sharp, control_points, basis, zeros)
@@ -303,7 +315,13 @@ def expose_backward(
 
 @expose_backward.register_fake
 def _(
-    grad: Tensor, sharp: Tensor, control_points: Tensor, basis: Tensor, zeros: bool, want_sharp: bool, want_points: bool
+    grad: Tensor,
+    sharp: Tensor,
+    control_points: Tensor,
+    basis: Tensor,
+    zeros: bool,
+    want_sharp: bool,
+    want_points: bool,
 ) -> tuple[Tensor, Tensor]:
     return (
         torch.empty_like(sharp, memory_format=torch.contiguous_format) if want_sharp else sharp.new_empty(0),

@@ -159,11 +159,14 @@ class _Problem:
 
     def pixel_rows(self, features: Tensor) -> Tensor:
         """``(B, C, H, W)`` as ``(B * H * W, C)``."""
-        return features.detach().to(self.dtype).permute(0, 2, 3, 1).reshape(-1, features.shape[1])
+        return features.detach().to(self.dtype).permute(0, 2, 3, 1).reshape(-1, features.shape[1]).contiguous()
 
-    def images(self, rows: Tensor, dtype: torch.dtype) -> Tensor:
-        """The inverse of :meth:`pixel_rows`, channels last in memory."""
-        return rows.view(self.batch, *self.shape[:2], -1).permute(0, 3, 1, 2).to(dtype)
+    def images(self, channels: int) -> tuple[Tensor, Tensor]:
+        """New ``(B, C, H, W)``, channels last in memory, and the same memory as ``(B * H * W, C)``."""
+        # The images are the base and not the view: autograd refuses operators in place on a view.
+        shape = (self.batch, channels, *self.shape[:2])
+        images = torch.empty(shape, dtype=self.dtype, memory_format=torch.channels_last)
+        return images, self.pixel_rows(images)
 
 
 class _Tile:
@@ -207,7 +210,7 @@ def motion_aware_conv2d_cpu(
 ) -> Tensor:
     """The fast twin of :func:`motion_offsets.motion_aware_conv.motion_aware_conv2d_plain`."""
     problem = _Problem(x, weight, motion_offsets, scale)
-    out = torch.empty(problem.pixels, problem.out_channels, dtype=problem.dtype)
+    out, out_rows = problem.images(problem.out_channels)
     taps = problem.filter.t()
     start_value = None if bias is None else bias.detach().to(problem.dtype)
 
@@ -219,12 +222,12 @@ def motion_aware_conv2d_cpu(
                 columns = tile.place(first, last)
                 tile.gather()
                 if start_value is None:
-                    torch.mm(columns, taps, out=out[first:last])
+                    torch.mm(columns, taps, out=out_rows[first:last])
                 else:
-                    torch.addmm(start_value, columns, taps, out=out[first:last])
+                    torch.addmm(start_value, columns, taps, out=out_rows[first:last])
 
     run_blocks(work, problem.pixels, TILE)
-    return problem.images(out, x.dtype)
+    return out.to(x.dtype)
 
 
 @motion_aware_conv2d_cpu.register_fake
@@ -233,7 +236,8 @@ def _(x: Tensor, weight: Tensor, bias: Tensor | None, motion_offsets: Tensor, sc
 
 
 def _fake_images(x: Tensor, channels: int) -> Tensor:
-    return x.new_empty(x.shape[0], *x.shape[2:], channels).permute(0, 3, 1, 2)
+    shape = (x.shape[0], channels, *x.shape[2:])
+    return torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
 
 
 @torch.library.custom_op("motion_offsets::motion_aware_conv2d_backward", mutates_args=(), device_types="cpu")
@@ -250,7 +254,9 @@ def motion_aware_conv2d_backward(
     """Gradients to the features, the filter and the offsets; an unwanted one comes back empty."""
     problem = _Problem(x, weight, motion_offsets, scale)
     grad_rows = problem.pixel_rows(grad)
-    grad_x = torch.zeros_like(problem.x) if want_x else x.new_empty(0)
+    grad_x, grad_x_rows = problem.images(problem.shape[2]) if want_x else (x.new_empty(0), problem.x)
+    if want_x:
+        grad_x.zero_()
     grad_offsets = np.empty((problem.pixels * TAPS if want_offsets else 0, 2), problem.offsets.dtype)
     partial_filters: list[Tensor] = []
 
@@ -266,7 +272,7 @@ def motion_aware_conv2d_backward(
                 if want_x or want_offsets:
                     torch.mm(rows, problem.filter, out=columns)
                 if want_x:
-                    tile.scatter(grad_x.view(-1).numpy())
+                    tile.scatter(grad_x_rows.view(-1).numpy())
                 if want_offsets:
                     tile.slopes(grad_offsets[first * TAPS : last * TAPS])
             partial_filters.append(grad_filter)
@@ -279,7 +285,7 @@ def motion_aware_conv2d_backward(
         grad_weight = total.permute(0, 3, 1, 2).to(weight.dtype, memory_format=torch.contiguous_format, copy=True)
     moved = torch.from_numpy(grad_offsets).view(problem.batch, *problem.shape[:2], -1, 2).to(motion_offsets.dtype)
     return (
-        problem.images(grad_x, x.dtype) if want_x else grad_x,
+        grad_x.to(x.dtype),
         grad_weight,
         moved.permute(0, 3, 4, 1, 2) if want_offsets else motion_offsets.new_empty(0),
     )

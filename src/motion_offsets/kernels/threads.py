@@ -31,7 +31,7 @@ def block_bounds(num_items: int, min_block: int = 1) -> list[tuple[int, int]]:
 
 
 def run_blocks(function: Callable[[int, int], None], num_items: int, min_block: int = 1) -> None:
-    """Call ``function(start, stop)`` for each block of :func:`block_bounds`, in parallel; the first error is raised."""
+    """Call ``function(start, stop)`` for each block of :func:`block_bounds`, in parallel; an error is raised."""
     first, *others = block_bounds(num_items, min_block)
     futures = [_pool(len(others)).submit(function, start, stop) for start, stop in others] if others else []
     function(*first)
