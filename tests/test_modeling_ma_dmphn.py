@@ -71,9 +71,7 @@ def test_patches_are_row_by_row_and_join_again(cut: tuple[int, int]) -> None:
     image = torch.rand(2, 3, 8, 12)
     patches = cut_patches(image, cut)
     rows, columns = cut
-    expected = [
-        part for one in image for row in one.chunk(rows, dim=1) for part in row.chunk(columns, dim=2)
-    ]
+    expected = [part for one in image for row in one.chunk(rows, dim=1) for part in row.chunk(columns, dim=2)]
     assert torch.equal(patches, torch.stack(expected))
     assert torch.equal(join_patches(patches, cut), image)
 
@@ -97,10 +95,7 @@ def test_residual_output_adds_the_image() -> None:
 
 
 def test_offsets_move_with_their_patches() -> None:
-    """Each half of the photo sees its own offsets: changing the lower ones leaves the finest level's upper half alone."""
-    model = make(levels=(1, 2))
-    patches = model._offset_pyramid(offsets_like(torch.rand(1, 3, 16, 16)), ((2, 1),))
-    assert len(patches) == 1 and patches[0][2].shape == (1, 9, 2, 16, 16)
+    """The finest decoder of 1-2-4 works on halves, and each half has its own part of the offsets, in its own pixels."""
     offsets = offsets_like(torch.rand(2, 3, 16, 16))
     pyramid = make()._offset_pyramid(offsets, ((2, 1), (1, 2)))
     halves = torch.stack([half for one in offsets for half in one.chunk(2, dim=2)])
@@ -114,13 +109,15 @@ def test_offsets_move_with_their_patches() -> None:
 def test_any_size(levels: tuple[int, ...], size: tuple[int, int]) -> None:
     image = torch.rand(1, 3, *size)
     out = make(levels=levels)(image, motion_offsets=offsets_like(image))
-    assert out.sharp.shape == image.shape and out.sharp.isfinite().all()
+    assert out.sharp.shape == image.shape
+    assert out.sharp.isfinite().all()
 
 
 def test_loss_is_the_sum_over_the_stack() -> None:
     image, sharp = torch.rand(2, 3, 16, 16), torch.rand(2, 3, 16, 16)
     out = make(num_stacks=3)(image, sharp, offsets_like(image))
-    assert len(out.stack_outputs) == 3 and out.sharp is out.stack_outputs[-1]
+    assert len(out.stack_outputs) == 3
+    assert out.sharp is out.stack_outputs[-1]
     terms = [(output - sharp).square().mean() for output in out.stack_outputs]
     torch.testing.assert_close(list(out.losses.values()), terms)
     torch.testing.assert_close(out.loss, sum(terms))
@@ -146,7 +143,7 @@ def test_initialisation() -> None:
     # A residual deblurrer starts near its input.
     image = torch.rand(1, 3, 32, 32)
     out = make(base_channels=32)(image, motion_offsets=offsets_like(image))
-    assert (out.sharp - image).square().mean() < 0.1
+    assert (out.sharp - image).square().mean() < 0.01
 
 
 def test_save_and_load(tmp_path: Path) -> None:
@@ -156,7 +153,8 @@ def test_save_and_load(tmp_path: Path) -> None:
     loaded = MaDmphnForImageDeblurring.from_pretrained(tmp_path)
     assert loaded.config.to_dict().keys() == model.config.to_dict().keys()
     assert loaded.config.estimator_config.trajectory == "cubic"
-    assert loaded.config.levels == (1, 2) and loaded.config.tap_times == model.config.tap_times
+    assert loaded.config.levels == (1, 2)
+    assert loaded.config.tap_times == model.config.tap_times
     image = torch.rand(1, 3, 32, 32)
     assert torch.equal(loaded(image).sharp, model(image).sharp)
 

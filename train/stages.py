@@ -23,7 +23,7 @@ from motion_offsets.evaluation import MotionFlowPair, motion_flow_pairs
 from motion_offsets.exposure import expose
 from motion_offsets.metrics import motion_mse, psnr
 from motion_offsets.modeling_etraj import EtrajModel, EtrajResidualBlock
-from motion_offsets.modeling_ma_dmphn import MaDmphnForImageDeblurring
+from motion_offsets.modeling_ma_dmphn import MaDmphnForImageDeblurring, ResidualBlock
 
 Autocast = Callable[[], AbstractContextManager]
 LossAndTerms = tuple[Tensor, dict[str, Tensor]]
@@ -183,8 +183,10 @@ class DeblurrerStage(_CropStage):
         self.model = MaDmphnForImageDeblurring(MaDmphnConfig(**fields))
         if small is not None:
             grow(small, self.model)
-        elif estimator and self.model.estimator is not None:
+        elif estimator is not None and self.model.estimator is not None:
             self.model.estimator.load_state_dict(estimator.state_dict())
+        if options.identity_start and small is None:
+            start_near_identity(self.model)
         if self.model.estimator is not None and options.freeze_estimator:
             self.model.estimator.requires_grad_(False)
         self.model.train()
@@ -215,6 +217,14 @@ class DeblurrerStage(_CropStage):
 
 def _means(rows: list[dict[str, Tensor]]) -> dict[str, float]:
     return {name: float(torch.stack([row[name] for row in rows]).mean()) for name in (rows[0] if rows else ())}
+
+
+@torch.no_grad()
+def start_near_identity(model: MaDmphnForImageDeblurring) -> None:
+    """Start a deblurrer with residual blocks close to the identity, so that fine detail passes from the first step."""
+    for module in model.networks.modules():
+        if isinstance(module, ResidualBlock):
+            module[2].weight.mul_(0.1)
 
 
 @torch.no_grad()

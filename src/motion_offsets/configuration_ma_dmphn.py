@@ -64,12 +64,13 @@ class MaDmphnConfig(BundledNamesMixin, PreTrainedConfig):
     def _check_values(self) -> None:
         _require(self, "levels", self.levels in LEVELS, f"one of {', '.join(map(str, LEVELS))}")
         for name in ("num_stacks", "base_channels"):
-            _require(self, name, _is_number(getattr(self, name), int) and getattr(self, name) >= 1, "an integer from 1 up")
+            valid = _is_number(getattr(self, name), int) and getattr(self, name) >= 1
+            _require(self, name, valid, "an integer from 1 up")
         for name in ("motion_aware", "residual_output"):
             _require(self, name, isinstance(getattr(self, name), bool), "True or False")
         stages = self.motion_aware_stages
         valid = isinstance(stages, tuple) and set(stages) <= set(STAGES) and len(set(stages)) == len(stages) > 0
-        _require(self, "motion_aware_stages", valid, f"one or more of {STAGES}, each once; without any, motion_aware=False")
+        _require(self, "motion_aware_stages", valid, f"one or more of {STAGES}, each once")
         _require(self, "alpha", _is_number(self.alpha, (int, float)) and self.alpha > 0, "a positive number")
         valid = isinstance(self.tap_times, tuple) and len(self.tap_times) == TAPS
         valid = valid and all(_is_number(time, (int, float)) and -1 <= time <= 1 for time in self.tap_times)
@@ -78,8 +79,8 @@ class MaDmphnConfig(BundledNamesMixin, PreTrainedConfig):
         _require(self, "estimator_config", valid, "None, a dict or an EtrajConfig")
         if self.estimator_config is not None and not self.motion_aware:
             raise BadInputError(
-                "estimator_config is given and motion_aware is False; without motion-aware convolutions nothing uses an "
-                "estimator: set motion_aware=True or estimator_config=None"
+                "estimator_config is given and motion_aware is False, so that nothing would use the estimator; it has to be "
+                "motion_aware=True or estimator_config=None"
             )
 
 

@@ -17,6 +17,7 @@ from transformers import initialization as init
 from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.utils import ModelOutput
 
+from .configuration_etraj import EtrajConfig
 from .configuration_ma_dmphn import TAPS, MaDmphnConfig
 from .errors import BadInputError
 from .hub import BundledNamesMixin
@@ -28,7 +29,7 @@ STRIDE = 4
 # How the patches of one level are cut into those of the next, (rows, columns): whole, halves, quarters, eighths.
 CUTS = ((2, 1), (1, 2), (2, 1))
 # A decoder whose image is added to a photo starts near zero: training then starts from the photo, not from noise.
-RESIDUAL_GAIN = 0.1
+RESIDUAL_GAIN = 0.01
 StageOffsets = tuple[Tensor | None, ...]
 
 
@@ -67,7 +68,7 @@ class ResidualBlock(nn.Sequential):
         super().__init__(_conv3x3(channels, alpha), nn.ReLU(inplace=True), _conv3x3(channels, alpha))
         self.motion_aware = alpha is not None
 
-    def forward(self, features: Tensor, offsets: Tensor | None = None) -> Tensor:  # type: ignore[override]
+    def forward(self, features: Tensor, offsets: Tensor | None = None) -> Tensor:
         first, relu, second = self
         extra = (offsets,) if self.motion_aware else ()
         return features + second(relu(first(features, *extra)), *extra)
@@ -77,6 +78,14 @@ def _conv3x3(channels: int, alpha: float | None) -> nn.Module:
     if alpha is None:
         return nn.Conv2d(channels, channels, 3, padding=1)
     return MotionAwareConv2d(channels, channels, alpha)
+
+
+class ImageConv2d(nn.Conv2d):
+    """The last layer of a decoder, features to an image; ``gain`` scales its initial weights."""
+
+    def __init__(self, channels: int, gain: float) -> None:
+        super().__init__(channels, 3, 3, padding=1)
+        self.gain = gain
 
 
 class PatchEncoder(GradientCheckpointingLayer):
@@ -117,7 +126,7 @@ class PatchDecoder(GradientCheckpointingLayer):
         self.layer20 = nn.ConvTranspose2d(half, full, 4, stride=2, padding=1)
         self.layer21 = ResidualBlock(full, alphas[2])
         self.layer22 = ResidualBlock(full, alphas[2])
-        self.layer24 = nn.Conv2d(full, 3, 3, padding=1)
+        self.layer24 = ImageConv2d(full, RESIDUAL_GAIN if config.residual_output else 1.0)
 
     def forward(
         self,
@@ -144,12 +153,13 @@ class PatchHierarchy(nn.Module):
             self.add_module(f"decoder_lv{level}", PatchDecoder(config))
 
     def forward(self, image: Tensor, offsets: list[StageOffsets], previous: NetworkState | None) -> NetworkState:
-        """``image``: ``(B, 3, H, W)``, shifted to [-0.5, 0.5]; ``offsets``: one a level, on the patches of that level."""
+        """``image``: ``(B, 3, H, W)``, in [-0.5, 0.5]; ``offsets``: those of each decoder level's patches, coarse first."""
         patches = [image]
         for cut in CUTS[: self.num_levels - 1]:
             patches.append(cut_patches(patches[-1], cut))
         states: list[Tensor] = []
-        decoded = features = None
+        decoded: Tensor | None = None
+        features: Tensor | None = None
         for level in reversed(range(self.num_levels)):
             inputs = patches[level] if decoded is None else patches[level] + decoded
             encoded = self.get_submodule(f"encoder_lv{level + 1}")(inputs)
@@ -163,6 +173,7 @@ class PatchHierarchy(nn.Module):
             decoded = self.get_submodule(f"decoder_lv{level + 1}")(features, *offsets[max(level - 1, 0)])
             if level == 1 and previous is not None:
                 decoded = decoded + previous.first_image
+        assert decoded is not None  # there is at least one level
         output = decoded + image if self.residual_output else decoded
         return NetworkState(output, output if previous is None else previous.first_image, tuple(states))
 
@@ -178,11 +189,9 @@ class MaDmphnPreTrainedModel(BundledNamesMixin, PreTrainedModel):
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
         if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
-            init.xavier_uniform_(module.weight)
+            init.xavier_uniform_(module.weight, gain=module.gain if isinstance(module, ImageConv2d) else 1.0)
             if module.bias is not None:
                 init.zeros_(module.bias)
-        elif isinstance(module, PatchDecoder) and self.config.residual_output:
-            init.xavier_uniform_(module.layer24.weight, gain=RESIDUAL_GAIN)
 
 
 class MaDmphnForImageDeblurring(MaDmphnPreTrainedModel):
@@ -191,7 +200,8 @@ class MaDmphnForImageDeblurring(MaDmphnPreTrainedModel):
     def __init__(self, config: MaDmphnConfig) -> None:
         super().__init__(config)
         self.networks = nn.ModuleList(PatchHierarchy(config) for _ in range(config.num_stacks))
-        self.estimator = None if config.estimator_config is None else EtrajModel(config.estimator_config)
+        estimator = config.estimator_config
+        self.estimator = EtrajModel(estimator) if isinstance(estimator, EtrajConfig) else None
         self.post_init()
 
     def forward(
@@ -211,7 +221,7 @@ class MaDmphnForImageDeblurring(MaDmphnPreTrainedModel):
                 model's own estimator computes them. Plain DMPHN ignores them.
 
         Raises:
-            BadInputError: for shapes that do not fit, and when a motion-aware model without an estimator gets no offsets.
+            BadInputError: shapes do not fit, or a motion-aware model without an estimator gets no offsets.
         """
         _check_images(pixel_values, sharp_pixel_values)
         if self.config.motion_aware:
@@ -264,7 +274,7 @@ class MaDmphnForImageDeblurring(MaDmphnPreTrainedModel):
         return pyramid
 
     def _stage_offsets(self, patches: Tensor | None) -> StageOffsets:
-        stages = []
+        stages: list[Tensor | None] = []
         for stage, factor in ((1, 4), (2, 2), (3, 1)):
             if patches is None or stage not in self.config.motion_aware_stages:
                 stages.append(None)
@@ -304,9 +314,13 @@ def _pad_to_multiple(tensor: Tensor, cuts: tuple[tuple[int, int], ...]) -> Tenso
 def _check_images(pixel_values: Tensor, sharp_pixel_values: Tensor | None) -> None:
     shape = tuple(pixel_values.shape)
     if len(shape) != 4 or shape[1] != 3 or min(shape[2:]) < MIN_SIDE:
-        raise BadInputError(f"pixel_values has shape {shape}; it has to be (B, 3, H, W) with sides of {MIN_SIDE} or more")
+        raise BadInputError(
+            f"pixel_values has shape {shape}; it has to be (B, 3, H, W) with sides of {MIN_SIDE} or more"
+        )
     if sharp_pixel_values is not None and tuple(sharp_pixel_values.shape) != shape:
-        raise BadInputError(f"sharp_pixel_values has shape {tuple(sharp_pixel_values.shape)}; pixel_values has {shape}")
+        raise BadInputError(
+            f"sharp_pixel_values has shape {tuple(sharp_pixel_values.shape)}; pixel_values has {shape}"
+        )
 
 
 def _check_offsets(motion_offsets: Tensor, pixel_values: Tensor) -> None:

@@ -1,7 +1,7 @@
 """The motion-aware convolution (eq. 16): a 3x3 filter whose nine taps follow the motion instead of a square.
 
-``y(p) = bias + sum_k weight_k x(p + alpha * offset_k(p))``, sampled bilinearly, features outside the image being zero as
-in an ordinary convolution. Tap ``k = 3 * row + column`` of the filter takes the k-th offset, so the filter runs along
+``y(p) = bias + sum_k weight_k x(p + alpha * offset_k(p))``, sampled bilinearly, features outside the image being zero
+as in an ordinary convolution. Tap ``k = 3 * row + column`` of the filter takes the k-th offset, so the filter runs along
 the exposure trajectory from its first to its last tap. On a CPU with numba the work goes to
 ``kernels/motion_aware_cpu.py``; everywhere else to the plain twin, :func:`motion_aware_conv2d_plain`.
 """
@@ -38,7 +38,7 @@ def motion_aware_conv2d(
         x: features, ``(B, Cin, H, W)``.
         weight: ``(Cout, Cin, 3, 3)``.
         bias: ``(Cout,)`` or ``None``.
-        motion_offsets: ``(B, 9, 2, H, W)``, dx and dy in pixels; tap ``3 * row + column`` takes the offset of that index.
+        motion_offsets: ``(B, 9, 2, H, W)``, dx and dy in pixels; tap ``3 * row + column`` takes that index.
         scale: the paper's alpha, by which offsets are multiplied.
 
     Returns:
@@ -60,7 +60,7 @@ def motion_aware_conv2d(
 def motion_aware_conv2d_plain(
     x: Tensor, weight: Tensor, bias: Tensor | None, motion_offsets: Tensor, scale: float = 0.1
 ) -> Tensor:
-    """The plain PyTorch twin of the CPU kernels: one ``grid_sample`` and one 1x1 convolution a tap, summed as they come."""
+    """The plain PyTorch twin of the CPU kernels: one ``grid_sample`` and one 1x1 convolution a tap, summed."""
     if x.numel() == 0:  # nothing to sample, but gradients still have to find their way
         return torch.einsum("bchw,oc->bohw", x, weight.sum((2, 3)))
     height, width = x.shape[2:]
@@ -75,7 +75,7 @@ def motion_aware_conv2d_plain(
     )
     size = torch.tensor([width, height], dtype=work, device=x.device).view(2, 1, 1)
     held = x.to(work)
-    total = None
+    total = weight.new_zeros(()) if bias is None else bias.view(-1, 1, 1)
     for tap in range(TAPS):
         position = pixels + scale * motion_offsets[:, tap].to(work)
         # Two pixels outside everything is zero already; clamping there keeps huge offsets finite.
@@ -84,8 +84,8 @@ def motion_aware_conv2d_plain(
         with torch.autocast(x.device.type, enabled=False):
             sampled = functional.grid_sample(held, grid, "bilinear", "zeros", align_corners=False).to(x.dtype)
             part = functional.conv2d(sampled, weight[:, :, tap // 3, tap % 3, None, None])
-        total = part if total is None else total + part
-    return total if bias is None else total + bias.view(-1, 1, 1)
+        total = total + part
+    return total
 
 
 class MotionAwareConv2d(nn.Conv2d):

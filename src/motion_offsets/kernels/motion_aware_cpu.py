@@ -1,8 +1,8 @@
 """The motion-aware convolution on the CPU (eq. 16): samples gathered tile by tile, each tile one matrix product.
 
 Features lie channels last, so that a bilinear sample is a few vector loads. A thousand pixels at a time, the nine
-samples of each are gathered side by side into columns that stay in the cache, and meet the filter there: memory does not
-grow with the image, and nearly all time goes to the matrix product that an ordinary convolution consists of. Every
+samples of each are gathered side by side into columns that stay in the cache, and meet the filter there: memory does
+not grow with the image, and most time goes to the matrix product that an ordinary convolution consists of. Every
 thread gathers and multiplies its own tiles, with PyTorch's own threads kept out.
 """
 
@@ -127,8 +127,9 @@ def _slopes(grad_columns, x, spots, weights, channels, samples, scale, grad_offs
         apart_x, apart_y = p00 != p01, p00 != p10
         on_left, on_right = real(apart_x or left > 0), real(apart_x or right > 0)
         on_upper, on_lower = real(apart_y or upper > 0), real(apart_y or lower > 0)
-        grad_offsets[i, 0] = scale * (upper * (on_right * s01 - on_left * s00) + lower * (on_right * s11 - on_left * s10))
-        grad_offsets[i, 1] = scale * (left * (on_lower * s10 - on_upper * s00) + right * (on_lower * s11 - on_upper * s01))
+        moved_x = upper * (on_right * s01 - on_left * s00) + lower * (on_right * s11 - on_left * s10)
+        moved_y = left * (on_lower * s10 - on_upper * s00) + right * (on_lower * s11 - on_upper * s01)
+        grad_offsets[i, 0], grad_offsets[i, 1] = scale * moved_x, scale * moved_y
         source += count
 
 
