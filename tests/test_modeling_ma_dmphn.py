@@ -95,7 +95,7 @@ def test_residual_output_adds_the_image() -> None:
 
 
 def test_offsets_move_with_their_patches() -> None:
-    """The finest decoder of 1-2-4 works on halves, and each half has its own part of the offsets, in its own pixels."""
+    """The finest decoder of 1-2-4 works on halves; each half has its own part of the offsets, in its own pixels."""
     offsets = offsets_like(torch.rand(2, 3, 16, 16))
     pyramid = make()._offset_pyramid(offsets, ((2, 1), (1, 2)))
     halves = torch.stack([half for one in offsets for half in one.chunk(2, dim=2)])

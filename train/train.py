@@ -178,6 +178,9 @@ class Run:
         # Contiguous again: safetensors would refuse the strides of channels_last.
         model.to(torch.float16).to(memory_format=torch.contiguous_format).save_pretrained(partial)
         record = {"options": self.options.record(), "steps": self.step, "seconds": round(self.seconds)}
+        earlier = Path(self.options.start_from or "") / "training.json"
+        if self.options.start_from and earlier.is_file():
+            record["started_from"] = json.loads(earlier.read_text())
         (partial / "training.json").write_text(json.dumps(record, indent=2) + "\n")
         shutil.rmtree(final, ignore_errors=True)
         os.replace(partial, final)

@@ -79,8 +79,8 @@ class MaDmphnConfig(BundledNamesMixin, PreTrainedConfig):
         _require(self, "estimator_config", valid, "None, a dict or an EtrajConfig")
         if self.estimator_config is not None and not self.motion_aware:
             raise BadInputError(
-                "estimator_config is given and motion_aware is False, so that nothing would use the estimator; it has to be "
-                "motion_aware=True or estimator_config=None"
+                "estimator_config is given and motion_aware is False, so that nothing would use the estimator; it has "
+                "to be motion_aware=True or estimator_config=None"
             )
 
 

@@ -38,12 +38,12 @@ def warp(image: Tensor, offsets: Tensor, padding_mode: str = "border") -> Tensor
     Returns:
         ``(B, C, H, W)``, or ``(B, N, C, H, W)``.
     """
-    if offsets.ndim == 4:
-        return warp(image, offsets[:, None], padding_mode)[:, 0]
-    if offsets.ndim != 5 or offsets.shape[2] != 2:
+    if offsets.ndim not in (4, 5) or offsets.shape[-3] != 2:
         raise BadInputError(
             f"offsets have shape {tuple(offsets.shape)}; they have to be (B, 2, H, W) or (B, N, 2, H, W)"
         )
+    if offsets.ndim == 4:
+        return warp(image, offsets[:, None], padding_mode)[:, 0]
     one = torch.ones(1, 1, dtype=torch.float32, device=image.device)
     frames = _average(image, offsets.flatten(0, 1), one, padding_mode)
     return frames.unflatten(0, offsets.shape[:2])

@@ -153,7 +153,7 @@ class PatchHierarchy(nn.Module):
             self.add_module(f"decoder_lv{level}", PatchDecoder(config))
 
     def forward(self, image: Tensor, offsets: list[StageOffsets], previous: NetworkState | None) -> NetworkState:
-        """``image``: ``(B, 3, H, W)``, in [-0.5, 0.5]; ``offsets``: those of each decoder level's patches, coarse first."""
+        """``image``: ``(B, 3, H, W)``, in [-0.5, 0.5]; ``offsets``: of each decoder level's patches, coarse first."""
         patches = [image]
         for cut in CUTS[: self.num_levels - 1]:
             patches.append(cut_patches(patches[-1], cut))

@@ -1,8 +1,8 @@
 """The motion-aware convolution (eq. 16): a 3x3 filter whose nine taps follow the motion instead of a square.
 
 ``y(p) = bias + sum_k weight_k x(p + alpha * offset_k(p))``, sampled bilinearly, features outside the image being zero
-as in an ordinary convolution. Tap ``k = 3 * row + column`` of the filter takes the k-th offset, so the filter runs along
-the exposure trajectory from its first to its last tap. On a CPU with numba the work goes to
+as in an ordinary convolution. Tap ``k = 3 * row + column`` of the filter takes the k-th offset, so the filter runs
+along the exposure trajectory from its first to its last tap. On a CPU with numba the work goes to
 ``kernels/motion_aware_cpu.py``; everywhere else to the plain twin, :func:`motion_aware_conv2d_plain`.
 """
 

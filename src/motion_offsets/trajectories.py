@@ -78,7 +78,11 @@ def trajectory_basis(trajectory: str, timestamps: Sequence[float] | Tensor, num_
 
 def check_timestamps(timestamps: Sequence[float] | Tensor) -> None:
     """Raise :class:`BadInputError` for a time outside [-1, 1]."""
-    for value in torch.as_tensor(timestamps).reshape(-1).tolist():
+    if isinstance(timestamps, Tensor):
+        if torch.compiler.is_compiling():  # a graph holds no values to look at
+            return
+        timestamps = timestamps.reshape(-1).tolist()
+    for value in timestamps:
         if not -1 <= value <= 1:
             raise BadInputError(f"timestamp {value} is outside the exposure; times run from -1 to 1")
 

@@ -32,8 +32,10 @@ _jit: Callable[..., Any] = functools.partial(numba.njit, nogil=True, cache=True,
 @_jit(inline="always")
 def _place(position, low, high, real):
     """Clamp a padded coordinate into [low, high]: its cell, the fraction within it, and whether it was inside."""
-    # Written so that NaN lands on `low`; the cast truncates, which is floor as padded coordinates are positive.
-    clamped = min(max(position, low), high)
+    # Written so that NaN lands on `low`, which max() does not promise; the cast truncates, which is floor as padded
+    # coordinates are positive.
+    clamped = position if position > low else low
+    clamped = clamped if clamped < high else high
     cell = np.int32(clamped)
     return np.uint64(cell), clamped - real(cell), low < position < high
 
@@ -261,7 +263,7 @@ def expose_cpu(sharp: Tensor, control_points: Tensor, basis: Tensor, zeros: bool
     for image in _interleave(sharp, problem.dtype, "zeros" if zeros else "border"):
         out = np.empty((batch, height, width, LANES), image.dtype)
         arguments = (image.reshape(-1), image.shape[1:3], *problem.common, out)
-        run_blocks(lambda i, j, args=arguments: _forward(*args, i, j), problem.rows, 8)
+        run_blocks(functools.partial(_forward, *arguments), problem.rows, 8)
         outs.append(torch.from_numpy(out))
     merged = outs[0] if len(outs) == 1 else torch.cat(outs, -1)
     return (
@@ -294,11 +296,11 @@ def expose_backward(
     for image, gradient in zip(images, _interleave(grad, problem.dtype), strict=True):
         if want_points:
             arguments = (image.reshape(-1), image.shape[1:3], *problem.common, gradient, grad_points)
-            run_blocks(lambda i, j, args=arguments: _backward_points(*args, i, j), problem.rows, 8)
+            run_blocks(functools.partial(_backward_points, *arguments), problem.rows, 8)
         if want_sharp:
             target = np.zeros_like(image)
             scatter = (image.shape[1:3], *problem.common, gradient, target.reshape(-1))
-            run_blocks(lambda i, j, args=scatter: _backward_image(*args, i, j), sharp.shape[0])
+            run_blocks(functools.partial(_backward_image, *scatter), sharp.shape[0])
             # Samples outside are clamped to the border pixel or fall on zeros: the padding's share is nobody's.
             grad_images.append(torch.from_numpy(target[:, PAD_BEFORE:-PAD_AFTER, PAD_BEFORE:-PAD_AFTER]))
     grad_sharp = sharp.new_empty(0)
