@@ -185,6 +185,24 @@ def test_deblurrer_with_estimator_uses_its_own_unless_asked() -> None:
     assert not torch.equal(own, shared)
 
 
+def test_an_estimator_that_both_hold_runs_once() -> None:
+    torch.manual_seed(0)
+    config = MaDmphnConfig(base_channels=4, estimator_config=EtrajConfig(base_channels=4).to_dict())
+    deblurrer = MaDmphnForImageDeblurring(config).eval()
+    estimator = EtrajModel(EtrajConfig(base_channels=4)).eval()
+    pipe = BlurToVideoPipeline(estimator, deblurrer)
+    pipe.set_progress_bar_config(disable=True)
+    assert not pipe.estimators_agree
+    apart = pipe(photo(), num_frames=2, output_type="pt").sharp[0]
+    estimator.load_state_dict(deblurrer.estimator.state_dict())
+    assert pipe.estimators_agree
+    runs: list[str] = []
+    estimator.register_forward_hook(lambda *_: runs.append("pipeline's"))
+    deblurrer.estimator.register_forward_hook(lambda *_: runs.append("deblurrer's"))
+    torch.testing.assert_close(pipe(photo(), num_frames=2, output_type="pt").sharp[0], apart)
+    assert runs == ["pipeline's"]
+
+
 def test_a_large_photo_is_tiled_and_agrees_with_the_whole() -> None:
     torch.manual_seed(0)
     pipe = BlurToVideoPipeline(

@@ -106,3 +106,18 @@ def test_memory_bound_becomes_tile_pixels() -> None:
     assert max_tile_pixels(4e9, 1_000_000, 1000, 100) == 3_900_000
     with pytest.raises(BadInputError, match=r"give at least 2\.66 GB"):
         max_tile_pixels(1e9, 24_000_000, 1000, 100)
+
+
+def test_tiles_that_disagree_in_sign_are_brought_to_agree() -> None:
+    """Every other tile answers with the opposite sign; blended as they come, the overlaps would cancel."""
+    image = torch.rand(1, 1, 512, 1400) + 1
+    signs = iter([1, -1] * 4)
+
+    def up_to_sign(tile: torch.Tensor) -> torch.Tensor:
+        return next(signs) * tile
+
+    def agree(maps: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
+        return torch.where((maps * reference) < 0, -maps, maps)
+
+    blended = run_tiled(up_to_sign, image, 512 * 640, agree=agree)
+    torch.testing.assert_close(blended.abs(), image)

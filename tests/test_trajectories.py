@@ -7,6 +7,7 @@ from motion_offsets.errors import BadInputError
 from motion_offsets.trajectories import (
     TRAJECTORIES,
     align_time,
+    align_time_to,
     num_control_points,
     offsets_at,
     reverse_time,
@@ -110,6 +111,13 @@ def test_align_time_keeps_a_rotation_whole() -> None:
     ring = (torch.hypot(xs, ys) > 40) & (torch.hypot(xs, ys) < 76)
     agreement = ((mended - points).abs().amax(1)[0] < 1e-5)[ring].float().mean()
     assert max(agreement, 1 - agreement) > 0.9
+
+
+@pytest.mark.parametrize("trajectory", TRAJECTORIES)
+def test_align_time_to_undoes_a_reversal_and_nothing_else(trajectory: str) -> None:
+    points = torch.randn(2, 2 * num_control_points(trajectory, 5), 6, 7)
+    scrambled = torch.where(torch.rand(2, 1, 6, 7) < 0.5, reverse_time(points, trajectory), points)
+    torch.testing.assert_close(align_time_to(scrambled, points + 0.01, trajectory), points)
 
 
 def test_bad_input_is_named() -> None:

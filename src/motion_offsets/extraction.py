@@ -151,10 +151,13 @@ def extract_photo(
     on_step("load", 0, 1)
     pixel_values = pipe.preprocess(str(photo))
     clock.lap("load")
-    control_points = pipe.estimate(pixel_values, settings.max_memory, settings.dtype, partial(on_step, "motion"))
-    control_points = align_time(control_points, pipe.trajectory)
+    estimated = pipe.estimate(pixel_values, settings.max_memory, settings.dtype, partial(on_step, "motion"))
+    control_points = align_time(estimated, pipe.trajectory)
     clock.lap("motion")
-    sharp = pipe.deblur(pixel_values, None, settings.max_memory, settings.dtype, partial(on_step, "sharp frame"))
+    shared = estimated if pipe.estimators_agree else None
+    del estimated
+    sharp = pipe.deblur(pixel_values, shared, settings.max_memory, settings.dtype, partial(on_step, "sharp frame"))
+    del shared
     clock.lap("sharp_frame")
     consistency = pipe.assess(pixel_values, sharp, pipe.reblur(sharp, control_points), control_points)
     clock.lap("consistency")
@@ -206,7 +209,8 @@ def _write_pictures(
     save_picture(pipe.post_process(sharp)[0], folder / "sharp.png")
     save_picture(trajectories_picture(pipe, pixel_values, control_points), folder / "trajectories.png")
     ends = offsets_at(control_points, [-1.0, 1.0], pipe.trajectory)[0]
-    save_picture(draw_flow(ends[1] - ends[0]), folder / "flow.png")
+    # The content moves against the offsets at which it is read.
+    save_picture(draw_flow(ends[0] - ends[1]), folder / "flow.png")
 
 
 def trajectories_picture(pipe: BlurToVideoPipeline, pixel_values: Tensor, control_points: Tensor) -> Image.Image:
@@ -219,7 +223,8 @@ def trajectories_picture(pipe: BlurToVideoPipeline, pixel_values: Tensor, contro
     # The drawing looks up a value for each cell of a coarse grid.
     grid = control_points[:, :, ::DRAWN_STRIDE, ::DRAWN_STRIDE] * scale
     offsets = offsets_at(grid, sample_times(pipe.num_samples), pipe.trajectory)[0]
-    return draw_trajectories(pipe.post_process(pixel_values)[0], offsets)
+    # As the eye sees it: the streak that each point of the scene left, in the direction in which the clip runs.
+    return draw_trajectories(pipe.post_process(pixel_values)[0], offsets, mirror=True)
 
 
 def _write_clip(

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ from .image_processing_motion_offsets import OUTPUT_TYPES, MotionOffsetsImagePro
 from .modeling_etraj import EtrajModel
 from .modeling_ma_dmphn import MaDmphnForImageDeblurring
 from .tiling import max_tile_pixels, run_tiled
-from .trajectories import align_time, check_timestamps, offsets_at, trajectory_basis
+from .trajectories import align_time, align_time_to, check_timestamps, offsets_at, trajectory_basis
 
 DEFAULT_MAX_MEMORY = 4e9
 # Measured peaks, bytes a pixel: of a tile inside each network, and of what is held of the whole photo meanwhile.
@@ -127,6 +128,15 @@ class BlurToVideoPipeline(DiffusionPipeline):
         """N, the number of samples of an exposure."""
         return self.estimator.config.num_samples
 
+    @property
+    def estimators_agree(self) -> bool:
+        """Whether the deblurrer carries the pipeline's own estimator, so that one run of it serves both."""
+        carried = None if self.deblurrer is None else self.deblurrer.estimator
+        if carried is None or carried.config.trajectory != self.trajectory or carried.device != self.estimator.device:
+            return False
+        one, other = carried.state_dict(), self.estimator.state_dict()
+        return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
     @torch.inference_mode()
     def __call__(
         self,
@@ -149,7 +159,7 @@ class BlurToVideoPipeline(DiffusionPipeline):
             timestamps: the times of the frames in [-1, 1] instead; ``num_frames`` is then ignored.
             sharp_image: the sharp frames from any other deblurrer, one a photo and of its size.
             output_type: ``"pil"``, ``"np"`` or ``"pt"``.
-            share_offsets: hand the estimator's offsets to the deblurrer even if it carries its own estimator.
+            share_offsets: hand the estimator's offsets to the deblurrer even if it carries another estimator.
             max_memory: bytes a photo may need; a larger one is processed in overlapping tiles.
             dtype: compute the networks under autocast to this type, ``torch.bfloat16`` say; ``None``: as they are.
             return_dict: ``False`` gives the output's fields as a tuple.
@@ -174,7 +184,8 @@ class BlurToVideoPipeline(DiffusionPipeline):
                 if sharps is not None:
                     sharp = self.preprocess_sharp(sharps[index], pixel_values)
                 else:
-                    sharp = self.deblur(pixel_values, estimated if share_offsets else None, max_memory, dtype)
+                    share = share_offsets or self.estimators_agree
+                    sharp = self.deblur(pixel_values, estimated if share else None, max_memory, dtype)
                 progress.update()
                 # 4. One direction of time for the whole clip
                 control_points = align_time(estimated, self.trajectory)
@@ -246,8 +257,10 @@ class BlurToVideoPipeline(DiffusionPipeline):
                 tile = _network_input(tile, self.estimator)
                 return self.estimator(tile, output_motion_offsets=False).control_points
 
+        # Two tiles may see one motion in opposite directions of time, and their mean would be no motion at all.
+        agree = partial(align_time_to, trajectory=self.trajectory)
         tile_pixels = _tile_pixels(pixel_values, max_memory, ESTIMATOR_BYTES)
-        return run_tiled(control_points, pixel_values, tile_pixels, on_tile)
+        return run_tiled(control_points, pixel_values, tile_pixels, on_tile, agree)
 
     @torch.inference_mode()
     def deblur(

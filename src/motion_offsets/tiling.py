@@ -92,6 +92,7 @@ def run_tiled(
     image: Tensor,
     max_pixels: int,
     on_tile: Callable[[int, int], None] | None = None,
+    agree: Callable[[Tensor, Tensor], Tensor] | None = None,
 ) -> Tensor:
     """Run a function from images to maps of the same size over overlapping tiles and blend what it gives.
 
@@ -103,6 +104,8 @@ def run_tiled(
         image: ``(B, C, H, W)``.
         max_pixels: most pixels a tile may have; see :func:`max_tile_pixels`.
         on_tile: called with (tiles done, tiles in all) after each tile.
+        agree: where tiles overlap, ``agree(maps, reference)`` is blended in place of a tile's own ``maps``; the
+            reference is what the tiles before it gave there. For answers that are right up to a symmetry.
 
     Returns:
         ``(B, D, H, W)`` in float32.
@@ -118,14 +121,20 @@ def run_tiled(
         return result
     row_weights, column_weights = blending_weights(rows), blending_weights(columns)
     blended: Tensor | None = None
+    covered = torch.zeros(height, width, device=image.device)
     for index in range(total):
         row, column = divmod(index, len(columns))
         (top, bottom), (left, right) = rows[row], columns[column]
         maps = function(image[..., top:bottom, left:right]).float()
         if blended is None:
             blended = maps.new_zeros(*maps.shape[:-2], height, width)
-        weights = row_weights[row][:, None] * column_weights[column][None, :]
-        blended[..., top:bottom, left:right].addcmul_(maps, weights.to(maps.device))
+        place = (..., slice(top, bottom), slice(left, right))
+        weights = (row_weights[row][:, None] * column_weights[column][None, :]).to(maps.device)
+        if agree is not None:
+            seen = covered[place]
+            maps = torch.where(seen > 0, agree(maps, blended[place] / seen.clamp(min=1e-20)), maps)
+            seen += weights
+        blended[place].addcmul_(maps, weights)
         if on_tile is not None:
             on_tile(index + 1, total)
     assert blended is not None

@@ -132,6 +132,19 @@ def reverse_time(control_points: Tensor, trajectory: str) -> Tensor:
     return points.flip(1).flatten(1, 2)
 
 
+def align_time_to(control_points: Tensor, reference: Tensor, trajectory: str) -> Tensor:
+    """Reverse each pixel's path in time where that brings it closer to another estimate of it.
+
+    Args:
+        control_points: ``(B, 2K, H, W)``, pixels; ``reference`` likewise.
+        trajectory: one of :data:`TRAJECTORIES`.
+    """
+    backwards = reverse_time(control_points, trajectory)
+    as_it_is = (control_points - reference).square().sum(1, keepdim=True)
+    closer = (backwards - reference).square().sum(1, keepdim=True) < as_it_is
+    return torch.where(closer, backwards, control_points)
+
+
 def align_time(control_points: Tensor, trajectory: str, cell: int = 16) -> Tensor:
     """Run the paths of neighbouring pixels in the same direction of time.
 
