@@ -10,12 +10,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
-import statistics
-import time
 from collections.abc import Callable
 
 import torch
+from timing import medians, peak_mb
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -27,21 +25,6 @@ def smooth_offsets(batch: int, height: int, width: int, reach: float) -> Tensor:
     coarse = (torch.rand(batch, 18, 8, 8) * 2 - 1) * reach
     fine = functional.interpolate(coarse, size=(height, width), mode="bilinear")
     return fine.contiguous(memory_format=torch.channels_last).unflatten(1, (9, 2))
-
-
-def medians(calls: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    times: dict[str, list[float]] = {name: [] for name in calls}
-    for number in range(rounds + 1):
-        for name, call in calls.items():
-            start = time.perf_counter()
-            call()
-            if number:  # the first round compiles and allocates
-                times[name].append(time.perf_counter() - start)
-    return {name: statistics.median(values) for name, values in times.items()}
-
-
-def peak_mb() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def main() -> None:

@@ -12,9 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -24,6 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
+from timing import peak_mb
 
 from motion_offsets import BlurToVideoPipeline, EtrajConfig, EtrajModel, MaDmphnConfig, MaDmphnForImageDeblurring
 from motion_offsets.cli_arguments import pick_dtype
@@ -59,7 +58,7 @@ def extraction(pipe: BlurToVideoPipeline, photo: Path, frames: int, dtype: torch
     lap("decode")
     control_points = pipe.estimate(pixel_values, dtype=dtype)
     lap("offsets")
-    sharp = pipe.deblur(pixel_values, dtype=dtype)
+    sharp = pipe.deblur(pixel_values, control_points if pipe.estimators_agree else None, dtype=dtype)
     lap("deblurring")
     control_points = align_time(control_points, pipe.trajectory)
     lap("align_time")
@@ -77,12 +76,6 @@ def extraction(pipe: BlurToVideoPipeline, photo: Path, frames: int, dtype: torch
 def plain_dmphn() -> Callable[[torch.Tensor], Any]:
     """DMPHN 1-2-4 as published: no motion-aware convolution, float32."""
     return MaDmphnForImageDeblurring(MaDmphnConfig(motion_aware=False, residual_output=False)).eval()
-
-
-def peak_mb() -> float:
-    """Most memory that this process ever held, in megabytes."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (1e6 if sys.platform == "darwin" else 1e3 / 1.024)
 
 
 def main() -> None:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import AutoConfig, AutoModel
+from transformers import AutoConfig, AutoImageProcessor, AutoModel
 
-from motion_offsets import EtrajConfig, EtrajModel, hub
+from motion_offsets import EtrajConfig, EtrajModel, MotionOffsetsImageProcessor, hub
 from motion_offsets.errors import BadInputError
 from motion_offsets.hub import is_pipeline, load_estimator, pipeline_components, resolve_name
 
@@ -74,6 +74,18 @@ def test_models_load_by_plain_name_in_float32(bundle: Path) -> None:
 def test_auto_classes_load_our_folders(saved: Path) -> None:
     assert isinstance(AutoConfig.from_pretrained(saved), EtrajConfig)
     assert isinstance(AutoModel.from_pretrained(saved), EtrajModel)
+
+
+def test_auto_image_processor_loads_ours_without_torchvision(copy: Path) -> None:
+    MotionOffsetsImageProcessor(max_pixels=1000).save_pretrained(copy)
+    try:
+        processor = AutoImageProcessor.from_pretrained(copy)
+    except ImportError as error:
+        if "AutoImageProcessor requires the Torchvision library" not in str(error):
+            raise
+        pytest.skip("the Auto class of this transformers version (5.17 is one) always needs torchvision")
+    assert isinstance(processor, MotionOffsetsImageProcessor)
+    assert processor.max_pixels == 1000
 
 
 def test_loading_info_is_still_given(saved: Path) -> None:

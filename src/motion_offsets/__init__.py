@@ -36,7 +36,13 @@ _HOME = {
     "warp": "exposure",
 }
 
-_AUTO_CLASSES = ("EtrajConfig", "EtrajModel", "MaDmphnConfig", "MaDmphnForImageDeblurring")
+_AUTO_CLASSES = (
+    "EtrajConfig",
+    "EtrajModel",
+    "MaDmphnConfig",
+    "MaDmphnForImageDeblurring",
+    "MotionOffsetsImageProcessor",
+)
 
 __all__ = [
     "BadInputError",
@@ -65,16 +71,22 @@ def __getattr__(name: str) -> Any:
 
 
 def _register_auto_classes() -> None:
-    """Let ``AutoConfig``, ``AutoModel`` and ``AutoModelForImageToImage`` load our folders."""
+    """Let ``AutoConfig``, ``AutoImageProcessor``, ``AutoModel`` and ``AutoModelForImageToImage`` load our folders."""
     from transformers import AutoConfig, AutoModel, AutoModelForImageToImage
+    from transformers.models.auto.image_processing_auto import IMAGE_PROCESSOR_MAPPING
 
     from .configuration_etraj import EtrajConfig
     from .configuration_ma_dmphn import MaDmphnConfig
+    from .image_processing_motion_offsets import MotionOffsetsImageProcessor
     from .modeling_etraj import EtrajModel
     from .modeling_ma_dmphn import MaDmphnForImageDeblurring
 
     for config in (EtrajConfig, MaDmphnConfig):
         AutoConfig.register(config.model_type, config, exist_ok=True)
+        # One processor for either backend: whichever transformers asks for, ours needs Pillow and NumPy only. Into the
+        # mapping itself, because transformers 5.17 without torchvision has no AutoImageProcessor to register with.
+        backends = dict.fromkeys(("pil", "torchvision"), MotionOffsetsImageProcessor)
+        IMAGE_PROCESSOR_MAPPING.register(config, backends, exist_ok=True)
     AutoModel.register(EtrajConfig, EtrajModel, exist_ok=True)
     AutoModel.register(MaDmphnConfig, MaDmphnForImageDeblurring, exist_ok=True)
     AutoModelForImageToImage.register(MaDmphnConfig, MaDmphnForImageDeblurring, exist_ok=True)
