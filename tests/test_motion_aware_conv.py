@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -119,15 +121,26 @@ def test_operator_is_registered_properly() -> None:
     torch.library.opcheck(motion_aware_conv2d_cpu, (*tensors, SCALE))
 
 
-@pytest.mark.skipif(not use_kernels(), reason="numba is not installed")
-def test_threads_of_pytorch_are_left_as_they_were() -> None:
+@pytest.fixture
+def two_threads() -> Iterator[None]:
     before = torch.get_num_threads()
     torch.set_num_threads(2)
-    try:
-        motion_aware_conv2d(*problem(size=(64, 64)), SCALE)
-        assert torch.get_num_threads() == 2
-    finally:
-        torch.set_num_threads(before)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.skipif(not use_kernels(), reason="numba is not installed")
+def test_threads_of_pytorch_are_left_as_they_were(two_threads: None) -> None:
+    motion_aware_conv2d(*problem(size=(64, 64)), SCALE)
+    assert torch.get_num_threads() == 2
+
+
+@pytest.mark.parametrize("mode", [torch.inference_mode, torch.no_grad])
+def test_without_gradients_on_several_threads(mode: Callable[[], Any], two_threads: None) -> None:
+    arguments = problem(size=(64, 64), dtype=torch.float32)
+    expected = motion_aware_conv2d_plain(*arguments, SCALE)
+    with mode():
+        torch.testing.assert_close(motion_aware_conv2d(*arguments, SCALE), expected, rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize("kernels", ["", "plain"])

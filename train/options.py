@@ -103,12 +103,18 @@ class TrainingOptions:
         return CropRecipe(**given)
 
     def record(self) -> dict[str, Any]:
-        """All fields, with the nested ones parsed; photo folders by their last names only."""
+        """All fields, with the nested ones parsed; folders by their last names only."""
         fields = dataclasses.asdict(self)
         for name in ("images", "validation_images"):
-            fields[name] = ["/".join(Path(folder).parts[-2:]) for folder in fields[name]]
+            fields[name] = [_last_names(folder) for folder in fields[name]]
+        for name in ("start_from", "estimator"):
+            fields[name] = fields[name] and _last_names(fields[name])
         del fields["output_dir"], fields["resume"]
         return {**fields, "model": self.model_fields(), "crops": dataclasses.asdict(self.recipe())}
+
+
+def _last_names(folder: str) -> str:
+    return "/".join(Path(folder).parts[-2:])
 
 
 def _mapping(name: str, text: str | dict) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from motion_offsets.evaluation import MotionFlowPair, motion_flow_pairs
 from motion_offsets.exposure import expose
 from motion_offsets.metrics import motion_mse, psnr
 from motion_offsets.modeling_etraj import EtrajModel, EtrajResidualBlock
-from motion_offsets.modeling_ma_dmphn import MaDmphnForImageDeblurring, ResidualBlock
+from motion_offsets.modeling_ma_dmphn import MaDmphnForImageDeblurring, PatchDecoder, PatchEncoder, ResidualBlock
 
 Autocast = Callable[[], AbstractContextManager]
 LossAndTerms = tuple[Tensor, dict[str, Tensor]]
@@ -221,10 +221,60 @@ def _means(rows: list[dict[str, Tensor]]) -> dict[str, float]:
 
 @torch.no_grad()
 def start_near_identity(model: MaDmphnForImageDeblurring) -> None:
-    """Start a deblurrer with residual blocks close to the identity, so that fine detail passes from the first step."""
-    for module in model.networks.modules():
-        if isinstance(module, ResidualBlock):
-            module[2].weight.mul_(0.1)
+    """Start a deblurrer with residual output so that every weight sees the detail of the photo from the first step.
+
+    The published network has no connection from its encoder to its decoder but the coarsest features, and from
+    Xavier's start these hardly say where in its 4x4 pixels a detail lies. So the photo goes down by space to depth, and
+    a group of channels beside it, the correction, which starts at zero, comes up by depth to space to be added to the
+    photo. All other channels start with He et al.'s weights, the first filters with zero mean in each colour, five
+    times as large, the residual blocks close to the identity. Nothing is fixed; the architecture stays as published.
+    """
+    for network in model.networks:
+        for module in network.modules():
+            if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+        for module in network.modules():
+            if isinstance(module, ResidualBlock):
+                module[2].weight.mul_(0.1)
+        for level in range(1, network.num_levels + 1):
+            _encode_detail(network.get_submodule(f"encoder_lv{level}"))
+            _decode_correction(network.get_submodule(f"decoder_lv{level}"))
+        for number in (10, 11):
+            _silence(network.encoder_lv1.get_submodule(f"layer{number}")[2], slice(48, 96))
+
+
+def _encode_detail(encoder: PatchEncoder) -> None:
+    first = encoder.layer1.weight
+    first.sub_(first.mean((2, 3), keepdim=True)).mul_(5)
+    first[:3] = 0
+    first[range(3), range(3), 1, 1] = 1.0
+    for conv, channels in ((encoder.layer5, 3), (encoder.layer9, 12)):
+        conv.weight.mul_(0.5**0.5)  # no ReLU follows
+        conv.weight[: 4 * channels] = 0
+        for part, (row, column) in enumerate(((1, 1), (1, 2), (2, 1), (2, 2))):
+            for channel in range(channels):
+                conv.weight[part * channels + channel, channel, row, column] = 1.0
+    _silence(encoder.layer9, slice(48, 96))
+
+
+def _decode_correction(decoder: PatchDecoder) -> None:
+    quarter, half, full = slice(48, 96), slice(12, 24), slice(3, 6)
+    for number, place in ((13, quarter), (14, quarter), (17, half), (18, half), (21, full), (22, full)):
+        _silence(decoder.get_submodule(f"layer{number}")[2], place)
+    for conv, source, target, channels in ((decoder.layer16, 48, 12, 12), (decoder.layer20, 12, 3, 3)):
+        conv.weight.mul_(0.5**0.5 * 2)  # no ReLU follows, and of the 4x4 weights a pixel meets 2x2
+        conv.weight[:, target : target + channels] = 0
+        for part, (row, column) in enumerate(((1, 1), (1, 2), (2, 1), (2, 2))):
+            for channel in range(channels):
+                conv.weight[source + part * channels + channel, target + channel, row, column] = 1.0
+    decoder.layer24.weight.zero_()
+    decoder.layer24.weight[range(3), range(3, 6), 1, 1] = 1.0
+
+
+def _silence(conv: nn.Module, channels: slice) -> None:
+    """Let a convolution start with nothing to say in some of its output channels."""
+    conv.weight[channels] = 0
+    conv.bias[channels] = 0
 
 
 @torch.no_grad()

@@ -216,8 +216,7 @@ def motion_aware_conv2d_cpu(
     start_value = None if bias is None else bias.detach().to(problem.dtype)
 
     def work(start: int, stop: int) -> None:
-        # Grad mode belongs to the thread, and pool threads start with it on.
-        with _one_thread(), torch.no_grad():
+        with _one_thread():
             tile = _Tile(problem)
             for first, last in _tiles(start, stop):
                 columns = tile.place(first, last)
@@ -262,7 +261,7 @@ def motion_aware_conv2d_backward(
     partial_filters: list[Tensor] = []
 
     def work(start: int, stop: int) -> None:
-        with _one_thread(), torch.no_grad():
+        with _one_thread():
             tile = _Tile(problem)
             grad_filter = torch.zeros_like(problem.filter)
             for first, last in _tiles(start * problem.area, stop * problem.area):

@@ -31,9 +31,19 @@ def block_bounds(num_items: int, min_block: int = 1) -> list[tuple[int, int]]:
 
 
 def run_blocks(function: Callable[[int, int], None], num_items: int, min_block: int = 1) -> None:
-    """Call ``function(start, stop)`` for each block of :func:`block_bounds`, in parallel; an error is raised."""
+    """Call ``function(start, stop)`` for each block of :func:`block_bounds`, in parallel; an error is raised.
+
+    No gradients are recorded, and an inference mode of the caller holds in every thread.
+    """
     first, *others = block_bounds(num_items, min_block)
-    futures = [_pool(len(others)).submit(function, start, stop) for start, stop in others] if others else []
-    function(*first)
+    inference = torch.is_inference_mode_enabled()
+
+    def block(start: int, stop: int) -> None:
+        # These modes belong to the thread, and pool threads start without them.
+        with torch.inference_mode(inference), torch.no_grad():
+            function(start, stop)
+
+    futures = [_pool(len(others)).submit(block, start, stop) for start, stop in others] if others else []
+    block(*first)
     for future in futures:
         future.result()
