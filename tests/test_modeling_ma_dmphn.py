@@ -11,12 +11,13 @@ import pytest
 import torch
 from PIL import Image
 from torch import Tensor
+from torch.nn import functional
 
 from motion_offsets.configuration_etraj import EtrajConfig
 from motion_offsets.configuration_ma_dmphn import MaDmphnConfig
 from motion_offsets.errors import BadInputError
 from motion_offsets.modeling_ma_dmphn import MaDmphnForImageDeblurring, cut_patches, join_patches
-from motion_offsets.motion_aware_conv import MotionAwareConv2d
+from motion_offsets.motion_aware_conv import MotionAwareConv2d, motion_aware_conv2d
 
 PLAIN: dict[str, Any] = {"motion_aware": False, "residual_output": False}
 SMALL: dict[str, Any] = {"base_channels": 4}
@@ -181,6 +182,18 @@ def test_compiles_without_graph_break() -> None:
         torch.testing.assert_close(compiled, model(image).sharp)
 
 
+def test_motion_that_leaves_the_photo_finds_its_border_repeated() -> None:
+    """As if the features had been continued far enough, where by default they end in zeros."""
+    features, weight = torch.rand(2, 4, 12, 14), torch.randn(4, 4, 3, 3)
+    offsets = offsets_like(features, reach=8)
+    wide, around = (functional.pad(x, (40,) * 4, mode) for x, mode in ((features, "replicate"), (offsets, "constant")))
+    expected = motion_aware_conv2d(wide, weight, None, around, 0.5)[..., 40:-40, 40:-40]
+    kept = make(alpha=0.5, motion_padding_mode="border")._stage_offsets(offsets.flatten(1, 2))[2]
+    torch.testing.assert_close(motion_aware_conv2d(features, weight, None, kept, 0.5), expected, rtol=0, atol=1e-4)
+    by_default = make(alpha=0.5)._stage_offsets(offsets.flatten(1, 2))[2]
+    assert torch.equal(by_default, offsets)
+
+
 def test_autocast() -> None:
     model = make()
     image = torch.rand(1, 3, 32, 32)
@@ -201,6 +214,7 @@ def test_autocast() -> None:
         ({"motion_aware_stages": ()}, "motion_aware_stages is"),
         ({"motion_aware_stages": (3, 4)}, "motion_aware_stages is"),
         ({"alpha": float("nan")}, "alpha is nan"),
+        ({"motion_padding_mode": "mirror"}, "motion_padding_mode is 'mirror'; it has to be one of zeros, border"),
         ({"tap_times": (0.0,) * 8}, "tap_times is"),
         ({"tap_times": (2.0,) * 9}, "tap_times is"),
         ({"estimator_config": "etraj"}, "estimator_config is 'etraj'"),

@@ -53,7 +53,9 @@ class TrainingOptions:
     )
     ssim_from: float = field(default=0.0, metadata={"help": "part of the run from which MS-SSIM is in the loss"})
     freeze_estimator: bool = field(default=False, metadata={"help": "do not fine-tune the deblurrer's estimator"})
-    identity_start: bool = field(default=False, metadata={"help": "deblurrer: start close to the photo itself"})
+    deconvolution_start: bool = field(
+        default=False, metadata={"help": "deblurrer: start by deconvolution along the motion, not as the paper does"}
+    )
     pixel_loss: str = field(default="mse", metadata={"help": "deblurrer: mse (the paper) or l1"})
     frequency_weight: float = field(default=0.0, metadata={"help": "deblurrer: weight of the L1 loss on spectra"})
 

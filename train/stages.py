@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from typing import Protocol
 
 import torch
 from options import TrainingOptions
+from starts import HEAD_GAIN, grow, start_by_deconvolution, start_on_detail
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import Dataset
@@ -18,21 +18,14 @@ from motion_offsets.configuration_etraj import EtrajConfig
 from motion_offsets.configuration_ma_dmphn import MaDmphnConfig
 from motion_offsets.data.flow_crops import MotionFlowCrops
 from motion_offsets.data.photos import list_photos, read_photo
-from motion_offsets.errors import BadInputError
 from motion_offsets.evaluation import MotionFlowPair, motion_flow_pairs
 from motion_offsets.exposure import expose
 from motion_offsets.metrics import motion_mse, psnr
-from motion_offsets.modeling_etraj import EtrajModel, EtrajResidualBlock
-from motion_offsets.modeling_ma_dmphn import MaDmphnForImageDeblurring, PatchDecoder, PatchEncoder, ResidualBlock
+from motion_offsets.modeling_etraj import EtrajModel
+from motion_offsets.modeling_ma_dmphn import MaDmphnForImageDeblurring
 
 Autocast = Callable[[], AbstractContextManager]
 LossAndTerms = tuple[Tensor, dict[str, Tensor]]
-
-
-# How much larger than Xavier's the head starts, and how much faster it learns, with ``high_pass_start``.
-HEAD_GAIN = 10.0
-# Mean |dx| / 2 of Gong et al.'s motions in the half-plane dx >= 0: the ends of the path start there, pixels.
-MIDDLE_OF_HALF_PLANE = 6.7
 
 
 @dataclass
@@ -144,30 +137,6 @@ def flow_loss(model: EtrajModel, control_points: Tensor, flow: Tensor) -> Tensor
     return functional.l1_loss(ends, torch.stack([-flow / 2, flow / 2], 1))
 
 
-@torch.no_grad()
-def start_on_detail(model: EtrajModel) -> None:
-    """Start an estimator so that it sees blur from the first step.
-
-    Blur is written in fine detail, which is a hundredth of a photo's energy; from Xavier's start the features carry
-    brightness for thousands of steps and the direction of motion is not learned. So the first filters start with zero
-    mean in each colour and five times as large, the others as He et al. propose for ReLUs, the residual blocks close
-    to the identity, and the ends of the path in the middle of the half-plane.
-    """
-    network = model.network
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-    for module in network.modules():
-        if isinstance(module, EtrajResidualBlock):
-            module.conv2.weight.mul_(0.1)
-    first = network.encoder1.conv.weight
-    by_colour = first.unflatten(1, (3, 4))
-    first.copy_(5 * (by_colour - by_colour.mean((2, 3, 4), keepdim=True)).flatten(1, 2))
-    network.head.weight.mul_(HEAD_GAIN)
-    if model.config.trajectory == "quadratic":
-        network.head.bias.copy_(torch.tensor([-MIDDLE_OF_HALF_PLANE, 0.0, MIDDLE_OF_HALF_PLANE, 0.0]))
-
-
 class DeblurrerStage(_CropStage):
     """Mean squared or absolute error (and, if asked, L1 between spectra), offsets from the model's own estimator."""
 
@@ -185,8 +154,8 @@ class DeblurrerStage(_CropStage):
             grow(small, self.model)
         elif estimator is not None and self.model.estimator is not None:
             self.model.estimator.load_state_dict(estimator.state_dict())
-        if options.identity_start and small is None:
-            start_near_identity(self.model)
+        if options.deconvolution_start and small is None:
+            start_by_deconvolution(self.model)
         if self.model.estimator is not None and options.freeze_estimator:
             self.model.estimator.requires_grad_(False)
         self.model.train()
@@ -217,90 +186,6 @@ class DeblurrerStage(_CropStage):
 
 def _means(rows: list[dict[str, Tensor]]) -> dict[str, float]:
     return {name: float(torch.stack([row[name] for row in rows]).mean()) for name in (rows[0] if rows else ())}
-
-
-@torch.no_grad()
-def start_near_identity(model: MaDmphnForImageDeblurring) -> None:
-    """Start a deblurrer with residual output so that every weight sees the detail of the photo from the first step.
-
-    The published network has no connection from its encoder to its decoder but the coarsest features, and from
-    Xavier's start these hardly say where in its 4x4 pixels a detail lies. So the photo goes down by space to depth, and
-    a group of channels beside it, the correction, which starts at zero, comes up by depth to space to be added to the
-    photo. All other channels start with He et al.'s weights, the first filters with zero mean in each colour, five
-    times as large, the residual blocks close to the identity. Nothing is fixed; the architecture stays as published.
-    """
-    for network in model.networks:
-        for module in network.modules():
-            if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
-                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-        for module in network.modules():
-            if isinstance(module, ResidualBlock):
-                module[2].weight.mul_(0.1)
-        for level in range(1, network.num_levels + 1):
-            _encode_detail(network.get_submodule(f"encoder_lv{level}"))
-            _decode_correction(network.get_submodule(f"decoder_lv{level}"))
-        for number in (10, 11):
-            _silence(network.encoder_lv1.get_submodule(f"layer{number}")[2], slice(48, 96))
-
-
-def _encode_detail(encoder: PatchEncoder) -> None:
-    first = encoder.layer1.weight
-    first.sub_(first.mean((2, 3), keepdim=True)).mul_(5)
-    first[:3] = 0
-    first[range(3), range(3), 1, 1] = 1.0
-    for conv, channels in ((encoder.layer5, 3), (encoder.layer9, 12)):
-        conv.weight.mul_(0.5**0.5)  # no ReLU follows
-        conv.weight[: 4 * channels] = 0
-        for part, (row, column) in enumerate(((1, 1), (1, 2), (2, 1), (2, 2))):
-            for channel in range(channels):
-                conv.weight[part * channels + channel, channel, row, column] = 1.0
-    _silence(encoder.layer9, slice(48, 96))
-
-
-def _decode_correction(decoder: PatchDecoder) -> None:
-    quarter, half, full = slice(48, 96), slice(12, 24), slice(3, 6)
-    for number, place in ((13, quarter), (14, quarter), (17, half), (18, half), (21, full), (22, full)):
-        _silence(decoder.get_submodule(f"layer{number}")[2], place)
-    for conv, source, target, channels in ((decoder.layer16, 48, 12, 12), (decoder.layer20, 12, 3, 3)):
-        conv.weight.mul_(0.5**0.5 * 2)  # no ReLU follows, and of the 4x4 weights a pixel meets 2x2
-        conv.weight[:, target : target + channels] = 0
-        for part, (row, column) in enumerate(((1, 1), (1, 2), (2, 1), (2, 2))):
-            for channel in range(channels):
-                conv.weight[source + part * channels + channel, target + channel, row, column] = 1.0
-    decoder.layer24.weight.zero_()
-    decoder.layer24.weight[range(3), range(3, 6), 1, 1] = 1.0
-
-
-def _silence(conv: nn.Module, channels: slice) -> None:
-    """Let a convolution start with nothing to say in some of its output channels."""
-    conv.weight[channels] = 0
-    conv.bias[channels] = 0
-
-
-@torch.no_grad()
-def grow(small: MaDmphnForImageDeblurring, large: MaDmphnForImageDeblurring) -> None:
-    """Copy a network of few levels into one of more, which then computes the same function.
-
-    A new level starts as a copy of the coarsest one, silenced where it feeds the next: its features (the convolution
-    that opens the last encoder stage, with nothing but zero biases after it) and its decoded image (the last
-    convolution). Both still receive gradients, so the level comes in as soon as it helps.
-    """
-    weights = large.state_dict()
-    for name, value in small.state_dict().items():
-        if name not in weights or weights[name].shape != value.shape:
-            raise BadInputError(
-                f"start_from does not fit the model: {name} has no place of shape {tuple(value.shape)} in it"
-            )
-        weights[name] = value
-    for name in weights:
-        level = re.search(r"_lv(\d)\.", name)
-        if level and int(level[1]) > len(small.config.levels):
-            weights[name] = weights[re.sub(r"_lv\d\.", "_lv1.", name)].clone()
-            if re.search(r"encoder_lv\d\.layer(9|10|11)\.", name) and name.endswith("bias"):
-                weights[name].zero_()
-            elif re.search(r"layer9\.|layer24\.", name):
-                weights[name].zero_()
-    large.load_state_dict(weights)
 
 
 def build_stage(options: TrainingOptions) -> Stage:

@@ -12,6 +12,7 @@ from .hub import BundledNamesMixin
 LEVELS = ((1,), (1, 2), (1, 2, 4), (1, 2, 4, 8))
 STAGES = (1, 2, 3)
 TAPS = 9
+PADDING_MODES = ("zeros", "border")
 
 
 class MaDmphnConfig(BundledNamesMixin, PreTrainedConfig):
@@ -34,6 +35,9 @@ class MaDmphnConfig(BundledNamesMixin, PreTrainedConfig):
             Scale of the motion offsets in eq. 16.
         tap_times (`tuple[float, ...]`, defaults to `(-4/7, -3/7, ..., 4/7)`):
             Nine exposure times in [-1, 1] at which the nine filter taps sample the trajectory.
+        motion_padding_mode (`str`, defaults to `"zeros"`):
+            What a motion-aware convolution finds outside its features: `"zeros"`, as an ordinary one, or the nearest
+            feature, `"border"`, which a large `alpha` wants.
         residual_output (`bool`, defaults to `True`):
             Whether each network adds the image it sees to its output, as MA-DMPHN does and DMPHN does not.
         estimator_config (`dict` or `EtrajConfig`, *optional*):
@@ -49,6 +53,7 @@ class MaDmphnConfig(BundledNamesMixin, PreTrainedConfig):
     motion_aware_stages: tuple[int, ...] | list[int] = (3,)
     alpha: float = 0.1
     tap_times: tuple[float, ...] | list[float] = tuple(step / 7 for step in range(-4, 5))
+    motion_padding_mode: str = "zeros"
     residual_output: bool = True
     estimator_config: dict | PreTrainedConfig | None = None
 
@@ -72,6 +77,8 @@ class MaDmphnConfig(BundledNamesMixin, PreTrainedConfig):
         valid = isinstance(stages, tuple) and set(stages) <= set(STAGES) and len(set(stages)) == len(stages) > 0
         _require(self, "motion_aware_stages", valid, f"one or more of {STAGES}, each once")
         _require(self, "alpha", _is_number(self.alpha, (int, float)) and self.alpha > 0, "a positive number")
+        valid = self.motion_padding_mode in PADDING_MODES
+        _require(self, "motion_padding_mode", valid, f"one of {', '.join(PADDING_MODES)}")
         valid = isinstance(self.tap_times, tuple) and len(self.tap_times) == TAPS
         valid = valid and all(_is_number(time, (int, float)) and -1 <= time <= 1 for time in self.tap_times)
         _require(self, "tap_times", valid, f"{TAPS} exposure times in [-1, 1]")

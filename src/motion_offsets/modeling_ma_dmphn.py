@@ -280,8 +280,20 @@ class MaDmphnForImageDeblurring(MaDmphnPreTrainedModel):
                 stages.append(None)
             else:
                 pooled = functional.avg_pool2d(patches, factor) / factor if factor > 1 else patches
-                stages.append(pooled.unflatten(1, (TAPS, 2)))
+                offsets = pooled.unflatten(1, (TAPS, 2))
+                inside = self.config.motion_padding_mode == "border"
+                stages.append(_keep_inside(offsets, self.config.alpha) if inside else offsets)
         return tuple(stages)
+
+
+def _keep_inside(motion_offsets: Tensor, alpha: float) -> Tensor:
+    """Shorten ``(P, 9, 2, h, w)`` offsets so that ``p + alpha * offset(p)`` is on the patch: border is repeated."""
+    height, width = motion_offsets.shape[3:]
+    like = {"dtype": motion_offsets.dtype, "device": motion_offsets.device}
+    columns, rows = torch.arange(width, **like).expand(height, -1), torch.arange(height, **like)[:, None]
+    before = torch.stack([columns, rows.expand(-1, width)])
+    last = torch.tensor([width - 1, height - 1], **like).view(2, 1, 1)
+    return motion_offsets.clamp(-before / alpha, (last - before) / alpha)
 
 
 def cut_patches(tensor: Tensor, cut: tuple[int, int]) -> Tensor:
