@@ -27,7 +27,9 @@ class TrainingOptions:
     output_dir: str = field(default="runs/default", metadata={"help": "where checkpoints and the model go"})
     resume: bool = field(default=False, metadata={"help": "go on from the last checkpoint in output_dir"})
     start_from: str | None = field(default=None, metadata={"help": "model whose weights to start from"})
-    estimator: str | None = field(default=None, metadata={"help": "estimator that the deblurrer carries"})
+    estimator: str | None = field(
+        default=None, metadata={"help": "estimator that the deblurrer carries, in place of start_from's"}
+    )
 
     model: str = field(default="{}", metadata={"help": "fields of the model's config, as YAML"})
     crops: str = field(default="{}", metadata={"help": "fields of CropRecipe, as YAML"})

@@ -152,7 +152,7 @@ class DeblurrerStage(_CropStage):
         self.model = MaDmphnForImageDeblurring(MaDmphnConfig(**fields))
         if small is not None:
             grow(small, self.model)
-        elif estimator is not None and self.model.estimator is not None:
+        if estimator is not None and self.model.estimator is not None:
             self.model.estimator.load_state_dict(estimator.state_dict())
         if options.deconvolution_start and small is None:
             start_by_deconvolution(self.model)

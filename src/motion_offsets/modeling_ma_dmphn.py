@@ -289,10 +289,10 @@ class MaDmphnForImageDeblurring(MaDmphnPreTrainedModel):
 def _keep_inside(motion_offsets: Tensor, alpha: float) -> Tensor:
     """Shorten ``(P, 9, 2, h, w)`` offsets so that ``p + alpha * offset(p)`` is on the patch: border is repeated."""
     height, width = motion_offsets.shape[3:]
-    like = {"dtype": motion_offsets.dtype, "device": motion_offsets.device}
-    columns, rows = torch.arange(width, **like).expand(height, -1), torch.arange(height, **like)[:, None]
-    before = torch.stack([columns, rows.expand(-1, width)])
-    last = torch.tensor([width - 1, height - 1], **like).view(2, 1, 1)
+    dtype, device = motion_offsets.dtype, motion_offsets.device
+    columns, rows = torch.arange(width, dtype=dtype, device=device), torch.arange(height, dtype=dtype, device=device)
+    before = torch.stack(torch.meshgrid(columns, rows, indexing="xy"))
+    last = torch.tensor([width - 1, height - 1], dtype=dtype, device=device).view(2, 1, 1)
     return motion_offsets.clamp(-before / alpha, (last - before) / alpha)
 
 

@@ -49,6 +49,24 @@ def test_shares_of_still_and_layered_crops(photos: Path) -> None:
     assert torch.equal(still[0]["blurred"], still[0]["sharp"][:, 8:-8, 8:-8])
 
 
+def test_a_crop_out_of_focus_is_so_before_it_moves(photos: Path) -> None:
+    plain, soft = (
+        MotionFlowCrops(photos, 4, CropRecipe(crop_size=32, margin=24, still_share=1.0, defocus_share=share))
+        for share in (0.0, 1.0)
+    )
+    for index in range(4):
+        assert (soft[index]["flow"] == 0).all()
+        assert soft[index]["sharp"].std() < 0.6 * plain[index]["sharp"].std()
+        inner = soft[index]["sharp"][:, 24:-24, 24:-24]
+        assert (soft[index]["blurred"] - inner).abs().max() <= 0.5 / 255 + 1e-6
+
+
+def test_layers_that_stand_still(photos: Path) -> None:
+    recipe = CropRecipe(crop_size=32, margin=24, layered_share=1.0, most_regions=4, layer_still_share=1.0)
+    flows = [MotionFlowCrops(photos, 9, recipe)[index]["flow"] for index in range(9)]
+    assert any(0 < float((flow.abs().sum(0) == 0).float().mean()) < 1 for flow in flows)
+
+
 def test_half_plane_turns_every_vector_to_one_side() -> None:
     flow = np.array([[3.0, -3, 0, 0], [1, 1, -2, 2]])[:, None]
     assert half_plane(flow)[:, 0].tolist() == [[3, 3, 0, 0], [1, -1, 2, 2]]

@@ -14,8 +14,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from motion_offsets.modeling_etraj import EtrajModel
-from motion_offsets.modeling_ma_dmphn import MaDmphnForImageDeblurring
+from motion_offsets import EtrajConfig, EtrajModel, MaDmphnConfig, MaDmphnForImageDeblurring
 
 TRAIN = Path(__file__).resolve().parents[2] / "train"
 TINY = ["--batch_size", "2", "--log_every", "1", "--validation_count", "1", "--crops", "{crop_size: 48, margin: 16}"]
@@ -116,29 +115,32 @@ def test_the_deblurrer_trains_with_an_estimator_and_grows(photos: Path, tmp_path
     torch.testing.assert_close(two.eval()(image).sharp, one.eval()(image).sharp, atol=2e-3, rtol=1e-2)
 
 
-@pytest.mark.parametrize("config", sorted(path.name for path in (TRAIN / "configs").glob("*.yaml")))
-def test_every_config_takes_a_step(config: str, photos: Path, tmp_path: Path) -> None:
-    arguments = [
-        "--config",
-        str(TRAIN / "configs" / config),
-        "--images",
-        str(photos),
-        "--steps",
-        "1",
-        "--batch_size",
-        "1",
-    ]
-    arguments += ["--data_workers", "0", "--output_dir", str(tmp_path / "run")]
-    if config == "ma-dmphn-level1.yaml" or config == "ma-dmphn-paper.yaml":
-        EtrajModel.config_class().save_pretrained(tmp_path / "estimator")
-        EtrajModel(EtrajModel.config_class()).save_pretrained(tmp_path / "estimator")
-        arguments += ["--estimator", str(tmp_path / "estimator")]
-    if config == "ma-dmphn.yaml":
-        from motion_offsets.configuration_ma_dmphn import MaDmphnConfig
+# What a config has to be given beside photos: the models that the runs before it made.
+WANTS = {
+    "etraj-quadratic-longer.yaml": ["--start_from", "estimator"],
+    "etraj-quadratic-still.yaml": ["--start_from", "estimator"],
+    "ma-dmphn.yaml": ["--estimator", "estimator"],
+    "ma-dmphn-paper.yaml": ["--estimator", "estimator"],
+    "ma-dmphn-still.yaml": ["--start_from", "deblurrer", "--estimator", "estimator"],
+    "ma-dmphn-levels.yaml": ["--start_from", "deblurrer"],
+}
 
-        fields = {"levels": (1,), "estimator_config": EtrajModel.config_class()}
-        MaDmphnForImageDeblurring(MaDmphnConfig(**fields)).save_pretrained(tmp_path / "level1")
-        arguments += ["--start_from", str(tmp_path / "level1")]
+
+@pytest.fixture(scope="module")
+def earlier(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with an estimator and a deblurrer of one level, as earlier runs would have left them."""
+    folder = tmp_path_factory.mktemp("earlier")
+    EtrajModel(EtrajConfig()).save_pretrained(folder / "estimator")
+    config = MaDmphnConfig(levels=(1,), estimator_config=EtrajConfig())
+    MaDmphnForImageDeblurring(config).save_pretrained(folder / "deblurrer")
+    return folder
+
+
+@pytest.mark.parametrize("config", sorted(path.name for path in (TRAIN / "configs").glob("*.yaml")))
+def test_every_config_takes_a_step(config: str, photos: Path, earlier: Path, tmp_path: Path) -> None:
+    arguments = ["--config", str(TRAIN / "configs" / config), "--images", str(photos)]
+    arguments += ["--steps", "1", "--batch_size", "1", "--output_dir", str(tmp_path / "run")]
+    arguments += [str(earlier / word) if (earlier / word).is_dir() else word for word in WANTS.get(config, [])]
     _finished(*arguments)
 
 

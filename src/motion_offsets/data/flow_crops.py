@@ -17,8 +17,8 @@ from .photos import list_photos, read_photo
 
 # Gong et al. define their motions over whole photos of this size; crops see a random window of one.
 SCENE_SIZES = ((321, 481), (481, 321))
-# Behind a moving object the background often stands still.
-LAYER_STILL_SHARE = 0.15
+# Range of the standard deviation of a defocused crop's blur, pixels.
+DEFOCUS = (0.7, 3.0)
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,10 @@ class CropRecipe:
     """Largest number of such regions in a crop, at least 2."""
     still_share: float = 0.0
     """Crops without motion; in layered ones, a still first region."""
+    layer_still_share: float = 0.15
+    """Of the other regions of layered crops, those that stand still, as the background of a moving object does."""
+    defocus_share: float = 0.0
+    """Crops out of focus: the sharp one too, so that an even blur is not taken for motion."""
     noise_share: float = 0.0
     """Crops with sensor noise on the blurred image."""
     noise_level: float = 0.02
@@ -66,6 +70,9 @@ class MotionFlowCrops(Dataset):
         size, margin = self.recipe.crop_size, self.recipe.margin
         photo = self.photos[int(generator.integers(len(self.photos)))]
         sharp = torch.from_numpy(random_crop(photo, size + 2 * margin, generator)).permute(2, 0, 1).float() / 255
+        # A share of 0 draws nothing, so that recipes without it give the crops they always gave.
+        if self.recipe.defocus_share and generator.random() < self.recipe.defocus_share:
+            sharp = defocus(sharp, generator.uniform(*DEFOCUS))
         flow = self._flow(generator, index / self.length)
         blurred = degrade(blur_with_flow(sharp, flow, (margin, margin)), self.recipe, generator)
         return {"blurred": blurred, "sharp": sharp, "flow": torch.from_numpy(half_plane(flow))}
@@ -79,7 +86,7 @@ class MotionFlowCrops(Dataset):
         # Many independent motions in a crop say more about direction than one motion repeated at every pixel.
         regions = random_regions(recipe.crop_size, int(generator.integers(2, recipe.most_regions + 1)), generator)
         for region in range(1, int(regions.max()) + 1):
-            flow = np.where(regions == region, self._scene_flow(generator, LAYER_STILL_SHARE), flow)
+            flow = np.where(regions == region, self._scene_flow(generator, recipe.layer_still_share), flow)
         return flow
 
     def _scene_flow(self, generator: np.random.Generator, still_share: float | None = None) -> np.ndarray:
@@ -114,6 +121,11 @@ def random_regions(size: int, count: int, generator: np.random.Generator) -> np.
     coarse = generator.standard_normal((count, 6, 6))
     fields = [ndimage.zoom(field, size / 6, order=1)[:size, :size] for field in coarse]
     return np.argmax(np.stack(fields), axis=0)
+
+
+def defocus(sharp: torch.Tensor, deviation: float) -> torch.Tensor:
+    """A Gaussian blur of ``(3, H, W)``, its standard deviation in pixels."""
+    return torch.from_numpy(ndimage.gaussian_filter(sharp.numpy(), (0, deviation, deviation), mode="nearest"))
 
 
 def degrade(blurred: torch.Tensor, recipe: CropRecipe, generator: np.random.Generator) -> torch.Tensor:
