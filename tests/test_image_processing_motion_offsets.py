@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import os
 import struct
+import subprocess
+import sys
 import zlib
 from pathlib import Path
 
@@ -12,7 +14,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageCms
-from transformers import AutoImageProcessor
 
 from motion_offsets.errors import BadInputError
 from motion_offsets.image_processing_motion_offsets import MotionOffsetsImageProcessor
@@ -339,20 +340,27 @@ def test_save_and_load(tmp_path):
     assert MotionOffsetsImageProcessor.from_pretrained(tmp_path, max_pixels=2000).max_pixels == 2000
 
 
-def test_auto_class_loads_it_with_its_code(tmp_path, rgb, monkeypatch):
-    """Saved as remote code, the folder alone is enough, and this class needs no torchvision."""
+REMOTE = """
+import sys
+import numpy as np
+loaded = AutoImageProcessor.from_pretrained(sys.argv[1], trust_remote_code=True, backend="pil")
+assert type(loaded).__module__.startswith("transformers_modules"), type(loaded)
+assert loaded.max_pixels == 1000
+assert loaded(np.zeros((24, 32, 3), np.uint8))["pixel_values"].shape == (1, 3, 24, 32)
+"""
+
+
+def test_auto_class_loads_it_with_its_code(tmp_path, monkeypatch):
+    """Saved as remote code, the folder alone is enough for a process that never imported this package."""
     monkeypatch.setattr(MotionOffsetsImageProcessor, "_auto_class", "AutoImageProcessor")
     folder = tmp_path / "remote_processor"
     MotionOffsetsImageProcessor(max_pixels=1000).save_pretrained(folder)
-    try:
-        loaded = AutoImageProcessor.from_pretrained(folder, trust_remote_code=True, backend="pil")
-    except ImportError as error:
-        if "AutoImageProcessor requires the Torchvision library" not in str(error):
-            raise
+    environment = {**os.environ, "HF_MODULES_CACHE": str(tmp_path / "modules")}
+    command = [sys.executable, "-c", REMOTE, str(folder)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if "AutoImageProcessor requires the Torchvision library" in done.stderr:
         pytest.skip("the Auto class of this transformers version (5.17 is one) always needs torchvision")
-    assert type(loaded).__module__.startswith("transformers_modules")
-    assert loaded.max_pixels == 1000
-    assert loaded(rgb)["pixel_values"].shape == (1, 3, 24, 32)
+    assert done.returncode == 0, done.stderr
 
 
 def test_drawing_helpers(processor, rgb):
