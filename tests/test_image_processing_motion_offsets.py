@@ -343,6 +343,7 @@ def test_save_and_load(tmp_path):
 REMOTE = """
 import sys
 import numpy as np
+from transformers import AutoImageProcessor
 loaded = AutoImageProcessor.from_pretrained(sys.argv[1], trust_remote_code=True, backend="pil")
 assert type(loaded).__module__.startswith("transformers_modules"), type(loaded)
 assert loaded.max_pixels == 1000
