@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from motion_offsets.cli_arguments import (
+    check_not_photos,
     check_output_folder,
     find_photos,
     parse_memory,
@@ -72,6 +73,13 @@ def test_picture_targets(tmp_path: Path) -> None:
     assert picture_targets([one], tmp_path / "folder.png") == [tmp_path / "folder.png" / "one.png"]
     with pytest.raises(BadInputError, match="2 photos; give a folder"):
         picture_targets([one, two], tmp_path / "out.png")
+
+
+def test_a_photo_is_never_overwritten_by_its_result(folder: Path) -> None:
+    photos = find_photos([str(folder)])
+    with pytest.raises(BadInputError, match="is one of the photos and would be overwritten"):
+        check_not_photos([folder / "new.png", folder / "x" / ".." / photos[0].name], photos)
+    check_not_photos(picture_targets(photos, folder / "out"), photos)
 
 
 def test_output_below_a_file_is_refused(tmp_path: Path) -> None:

@@ -61,6 +61,16 @@ def test_what_is_not_ours_is_never_replaced(tmp_path: Path) -> None:
     assert (tmp_path / "photos" / "holiday.jpg").exists()
 
 
+def test_what_a_file_manager_leaves_is_no_obstacle(tmp_path: Path) -> None:
+    target = tmp_path / "photo"
+    target.mkdir()
+    for name in (".DS_Store", "Thumbs.db", "sharp.png"):
+        (target / name).write_text("x")
+    with whole_folder(target) as folder:
+        (folder / "report.json").write_text("{}")
+    assert [entry.name for entry in target.iterdir()] == ["report.json"]
+
+
 def test_a_disk_that_refuses_is_bad_input(tmp_path: Path) -> None:
     with pytest.raises(BadInputError, match="No space left"), whole_folder(tmp_path / "result"):
         raise OSError(28, "No space left on device")

@@ -10,7 +10,7 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoImageProcessor, AutoModel
 
-from motion_offsets import EtrajConfig, EtrajModel, MotionOffsetsImageProcessor, hub
+from motion_offsets import BlurToVideoPipeline, EtrajConfig, EtrajModel, MotionOffsetsImageProcessor, hub
 from motion_offsets.errors import BadInputError
 from motion_offsets.hub import is_pipeline, load_estimator, pipeline_components, resolve_name
 
@@ -148,3 +148,20 @@ def test_pipeline_folders(tmp_path: Path, saved: Path) -> None:
     assert pipeline_components(tmp_path) == {"estimator": "tiny"}
     with pytest.raises(BadInputError, match="is a whole pipeline"):
         EtrajModel.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("model_index.json", "{"),
+        ("model_index.json", '{"bundled_components": {"painter": "etraj-quadratic"}}'),
+        ("config.json", "[]"),
+        ("config.json", '{"model_type": "etraj", "num_samples": "15"}'),
+    ],
+)
+def test_folders_of_nonsense_are_bad_input(tmp_path: Path, file: str, text: str) -> None:
+    (tmp_path / file).write_text(text)
+    load = BlurToVideoPipeline.from_pretrained if file == "model_index.json" else EtrajModel.from_pretrained
+    with pytest.raises(BadInputError, match=f"^model '{tmp_path}'") as error:
+        load(tmp_path)
+    assert "\n" not in str(error.value)

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from motion_offsets import EtrajConfig, EtrajModel
 from motion_offsets.errors import BadInputError
 from motion_offsets.losses import (
     ms_ssim_loss,
@@ -44,3 +45,16 @@ def test_ms_ssim_needs_large_enough_images_and_says_so() -> None:
         ms_ssim_loss(image, image)
     assert ms_ssim_loss(image, image, window_size=7).item() == pytest.approx(0, abs=1e-5)
     assert ms_ssim_loss(image, 1 - image, window_size=7).item() > 0.5
+
+
+def test_the_training_loss_is_the_same_under_autocast() -> None:
+    """MS-SSIM subtracts nearly equal squares, which bfloat16 cannot."""
+    torch.manual_seed(0)
+    model = EtrajModel(EtrajConfig(base_channels=4, ssim_window_size=3))
+    points, sharp = torch.randn(1, 4, 40, 40), torch.rand(1, 3, 40, 40)
+    blurred = sharp + 0.01 * torch.randn_like(sharp)
+    expected = model.reblur_loss(points, blurred, sharp)[1]
+    with torch.autocast("cpu", torch.bfloat16):
+        found = model.reblur_loss(points, blurred, sharp)[1]
+    for name, value in expected.items():
+        assert torch.equal(found[name], value), name

@@ -19,7 +19,7 @@ from motion_offsets.tiling import (
 
 
 @pytest.mark.parametrize(
-    ("length", "tile"), [(1000, 1000), (1001, 800), (4000, 800), (6000, 1536), (513, 512), (997, 544)]
+    ("length", "tile"), [(1000, 1000), (1001, 800), (4000, 800), (6000, 1536), (545, 512), (997, 544)]
 )
 def test_spans_cover_the_length_and_overlap(length: int, tile: int) -> None:
     spans = tile_spans(length, tile)
@@ -29,6 +29,11 @@ def test_spans_cover_the_length_and_overlap(length: int, tile: int) -> None:
     for (_, stop), (start, _) in zip(spans, spans[1:], strict=False):
         assert stop - start >= OVERLAP
     assert all(tile <= stop - start < tile + ALIGNMENT for start, stop in spans) or len(spans) == 1
+
+
+@pytest.mark.parametrize(("length", "tile"), [(513, 512), (600, 576), (512, 512)])
+def test_what_one_tile_may_be_longer_by_is_no_second_tile(length: int, tile: int) -> None:
+    assert tile_spans(length, tile) == [(0, length)]
 
 
 def test_spans_refuse_tiles_that_cannot_overlap() -> None:

@@ -78,6 +78,12 @@ def test_gradients(trajectory: str) -> None:
     assert torch.autograd.gradcheck(lambda p: offsets_at(p, [-1.0, -0.4, 0.0, 0.9], trajectory), (points,))
 
 
+def test_offsets_keep_their_precision_under_autocast() -> None:
+    points = torch.tensor([-20.3, 0.0, 33.7, 1.3]).view(1, 4, 1, 1)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(offsets_at(points, [-1.0, 1.0], "quadratic").flatten(), points.flatten())
+
+
 def test_sample_times_are_symmetric_to_the_bit() -> None:
     times = sample_times(15)
     assert times[7].item() == 0.0

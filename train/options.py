@@ -34,16 +34,16 @@ class TrainingOptions:
     model: str = field(default="{}", metadata={"help": "fields of the model's config, as YAML"})
     crops: str = field(default="{}", metadata={"help": "fields of CropRecipe, as YAML"})
 
-    steps: int = 100_000
-    batch_size: int = 8
-    gradient_accumulation: int = 1
-    learning_rate: float = 1e-4
-    warmup_steps: int = 0
+    steps: int = field(default=100_000, metadata={"help": "optimizer steps of the whole run"})
+    batch_size: int = field(default=8, metadata={"help": "crops a step and process"})
+    gradient_accumulation: int = field(default=1, metadata={"help": "steps whose gradients are added up"})
+    learning_rate: float = field(default=1e-4, metadata={"help": "at its highest; it falls linearly to 0"})
+    warmup_steps: int = field(default=0, metadata={"help": "steps over which the learning rate rises"})
     max_gradient_norm: float = field(default=0.0, metadata={"help": "0 leaves gradients alone"})
-    ema_decay: float = field(default=0.0, metadata={"help": "0 keeps no average"})
-    mixed_precision: str = "no"
-    seed: int = 0
-    data_workers: int = 0
+    ema_decay: float = field(default=0.0, metadata={"help": "of the weights' moving average; 0 keeps no average"})
+    mixed_precision: str = field(default="no", metadata={"help": "no, bf16 or fp16"})
+    seed: int = field(default=0, metadata={"help": "of weights, crops and motions"})
+    data_workers: int = field(default=0, metadata={"help": "processes that make crops; 0: the training process"})
 
     high_pass_start: bool = field(
         default=False, metadata={"help": "start the estimator on fine detail, not as the paper does"}
@@ -61,15 +61,17 @@ class TrainingOptions:
     pixel_loss: str = field(default="mse", metadata={"help": "deblurrer: mse (the paper) or l1"})
     frequency_weight: float = field(default=0.0, metadata={"help": "deblurrer: weight of the L1 loss on spectra"})
 
-    log_every: int = 50
-    validate_every: int = 1000
-    checkpoint_every: int = 1000
+    log_every: int = field(default=50, metadata={"help": "steps between two lines of losses"})
+    validate_every: int = field(default=1000, metadata={"help": "steps between two validations"})
+    checkpoint_every: int = field(default=1000, metadata={"help": "steps between two checkpoints"})
 
     def __post_init__(self) -> None:
         if self.stage not in ("estimator", "deblurrer"):
             raise BadInputError(f"stage is {self.stage!r}; it has to be estimator or deblurrer")
         if self.pixel_loss not in ("mse", "l1"):
             raise BadInputError(f"pixel_loss is {self.pixel_loss!r}; it has to be mse or l1")
+        if self.mixed_precision not in ("no", "bf16", "fp16"):
+            raise BadInputError(f"mixed_precision is {self.mixed_precision!r}; it has to be no, bf16 or fp16")
         if not self.images:
             raise BadInputError("images is empty; name at least one folder of sharp photos")
         for name in (
@@ -143,7 +145,9 @@ def read_options(arguments: list[str]) -> TrainingOptions:
         from_file = _as_arguments(Path(arguments[place + 1]))
         del arguments[place : place + 2]
     parser = HfArgumentParser(TrainingOptions, allow_abbrev=False)
-    (options,) = parser.parse_args_into_dataclasses(from_file + arguments)
+    options, unknown = parser.parse_args_into_dataclasses(from_file + arguments, return_remaining_strings=True)
+    if unknown:
+        raise BadInputError(f"there is no option {unknown[0]!r}; train.py --help lists those there are")
     return options
 
 
@@ -154,9 +158,13 @@ def _as_arguments(path: Path) -> list[str]:
         raise BadInputError(f"{path}: cannot be read ({error.strerror}); give a YAML config") from error
     except yaml.YAMLError as error:
         raise BadInputError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from error
+    if fields is not None and not isinstance(fields, dict):
+        raise BadInputError(f"{path}: holds no mapping; give a YAML config of lines such as 'steps: 1000'")
     known = {entry.name for entry in dataclasses.fields(TrainingOptions)}
     arguments: list[str] = []
     for name, value in (fields or {}).items():
+        if value is None:
+            continue
         if name not in known:
             raise BadInputError(f"{path}: there is no field {name!r}; the fields are {', '.join(sorted(known))}")
         values = value if isinstance(value, list) else [yaml.safe_dump(value) if isinstance(value, dict) else value]

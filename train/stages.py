@@ -86,6 +86,7 @@ class EstimatorStage(_CropStage):
         )
         if options.high_pass_start and not options.start_from:
             start_on_detail(self.model)
+        self.ssim_weight = config.ssim_weight
         self.model.train()
 
     def parameter_groups(self) -> list[ParameterGroup]:
@@ -97,7 +98,7 @@ class EstimatorStage(_CropStage):
     def loss(self, model: nn.Module, batch: dict[str, Tensor], progress: float, autocast: Autocast) -> LossAndTerms:
         options = self.options
         inner = model.module if hasattr(model, "module") else model
-        inner.config.ssim_weight = self._ssim_weight(progress)
+        inner.config.ssim_weight = self.ssim_weight if progress >= options.ssim_from else 0.0
         blurred = batch["blurred"].contiguous(memory_format=torch.channels_last)
         sharp = batch["sharp"] if progress >= options.reblur_from else None
         with autocast():
@@ -108,19 +109,16 @@ class EstimatorStage(_CropStage):
         if options.flow_weight and progress < options.flow_until:
             losses["flow"] = flow_loss(inner, output.control_points, batch["flow"])
             terms.append(options.flow_weight * (1 - progress / options.flow_until) * losses["flow"])
+        inner.config.ssim_weight = self.ssim_weight  # what is saved is the model's own
         return torch.stack(terms).sum(), losses
-
-    def _ssim_weight(self, progress: float) -> float:
-        wanted = self.options.model_fields().get("ssim_weight", EtrajConfig().ssim_weight)
-        return wanted if progress >= self.options.ssim_from else 0.0
 
     @torch.inference_mode()
     def validate(self, model: nn.Module) -> dict[str, float]:
         rows = []
         for case in self.cases():
-            points = model(case.blurred, output_motion_offsets=False).control_points
+            points = model(case.blurred.to(model.device), output_motion_offsets=False).control_points.cpu()
             ends = model.offsets_at(points, [-1.0, 1.0])
-            reblurred = expose(case.sharp, points, model.sample_basis())
+            reblurred = expose(case.sharp, points, model.sample_basis())  # on the CPU, where the case is
             rows.append(
                 {
                     "reblur_psnr": psnr(reblurred, case.blurred),
@@ -179,7 +177,7 @@ class DeblurrerStage(_CropStage):
     def validate(self, model: nn.Module) -> dict[str, float]:
         rows = []
         for case in self.cases():
-            deblurred = psnr(model(case.blurred).sharp.clamp(0, 1), case.sharp)
+            deblurred = psnr(model(case.blurred.to(model.device)).sharp.cpu().clamp(0, 1), case.sharp)
             rows.append({"deblur_psnr": deblurred, "gain": deblurred - psnr(case.blurred, case.sharp)})
         return _means(rows)
 

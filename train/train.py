@@ -188,6 +188,11 @@ class Run:
 
 def main() -> None:
     options = read_options(sys.argv[1:])
+    if not options.resume and any(Path(options.output_dir, "checkpoints").glob("step-*")):
+        raise BadInputError(
+            f"{options.output_dir}: holds the checkpoints of another run; give --resume true to go on with it, or "
+            "another --output_dir"
+        )
     run = Run(options)
     if options.resume:
         run.resume()
@@ -198,4 +203,5 @@ if __name__ == "__main__":
     try:
         main()
     except BadInputError as error:
-        sys.exit(f"train.py: {error}")
+        print(f"train.py: {error}", file=sys.stderr)
+        sys.exit(2)

@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from . import __version__
 from .cli_arguments import (
+    check_not_photos,
     check_output_folder,
     find_photos,
     load_pipeline,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from .pipeline_blur_to_video import BlurToVideoPipeline
 
 BAD_INPUT, OUR_FAULT = 2, 1
+MAX_FRAMES = 9999  # the frames' names have four digits
 
 app = typer.Typer(
     add_completion=False,
@@ -162,6 +164,8 @@ def extract(
     from .pipeline_blur_to_video import frame_times
     from .video import MAX_FPS, MIN_FPS
 
+    if not 2 <= frames <= MAX_FRAMES:
+        raise BadInputError(f"--frames is {frames}; give a number of frames from 2 to {MAX_FRAMES}")
     times, memory, found = frame_times(frames), parse_memory(max_memory), find_photos(photos)
     if not MIN_FPS <= fps <= MAX_FPS:
         raise BadInputError(f"--fps is {fps:g}; give a number of frames a second from {MIN_FPS} to {MAX_FPS}")
@@ -255,6 +259,7 @@ def _make_pictures(
     """Make and save one picture a photo."""
     memory, found, out = parse_memory(max_memory), find_photos(photos), Path(output).expanduser()
     targets = picture_targets(found, out)
+    check_not_photos(targets, found)
     check_output_folder(targets[0].parent)
     pipe, autocast = _prepare(model, deblurrer, device, dtype, deblurs)
 
@@ -293,6 +298,7 @@ def reblur(
     from .trajectories import sample_times, trajectory_basis
 
     target = picture_targets([Path(sharp)], Path(output).expanduser())[0]
+    check_not_photos([target], [Path(sharp)])
     check_output_folder(target.parent)
     processor = MotionOffsetsImageProcessor()
     pixel_values = processor([sharp])["pixel_values"]

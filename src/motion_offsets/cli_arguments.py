@@ -90,6 +90,14 @@ def picture_targets(photos: Sequence[Path], output: Path) -> list[Path]:
     return [output / f"{name}.png" for name in result_names(photos)]
 
 
+def check_not_photos(targets: Sequence[Path], photos: Sequence[Path]) -> None:
+    """Refuse to write a result over one of the photos it is made from."""
+    originals = {photo.resolve() for photo in photos}
+    for target in targets:
+        if target.resolve() in originals:
+            raise BadInputError(f"{target}: is one of the photos and would be overwritten; give another output")
+
+
 def check_output_folder(folder: Path) -> None:
     """Refuse, before anything is computed, a folder that can neither be written to nor be made."""
     existing = folder.absolute()
@@ -111,13 +119,14 @@ def parse_memory(text: str) -> float:
 
 
 def pick_device(name: str) -> torch.device:
-    """The device of a name; ``"auto"`` is a GPU where there is one, else the CPU."""
+    """The device of a name; ``"auto"`` is an NVIDIA GPU where there is one, else the CPU.
+
+    Apple's ``mps`` is not chosen by itself: it has no float64, in which an answer's consistency is summed up.
+    """
     import torch
 
     if name == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
         torch.empty(1, device=device)

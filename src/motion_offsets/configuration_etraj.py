@@ -4,7 +4,7 @@ from transformers import PreTrainedConfig
 
 from .errors import BadInputError
 from .hub import BundledNamesMixin
-from .trajectories import num_control_points
+from .trajectories import check_num_samples, num_control_points
 
 
 class EtrajConfig(BundledNamesMixin, PreTrainedConfig):
@@ -43,10 +43,7 @@ class EtrajConfig(BundledNamesMixin, PreTrainedConfig):
         if padding_mode not in ("border", "zeros"):
             raise BadInputError(f"padding_mode is {padding_mode!r}; it has to be border or zeros")
         num_control_points(trajectory, num_samples)
-        if num_samples < 3 or num_samples % 2 == 0:
-            raise BadInputError(
-                f"num_samples is {num_samples!r}; it has to be an odd number of at least 3, such as 15"
-            )
+        check_num_samples(num_samples)
         self.trajectory = trajectory
         self.num_samples = num_samples
         self.base_channels = base_channels

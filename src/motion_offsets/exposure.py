@@ -7,6 +7,7 @@ border pixel outside the image, ``"zeros"`` is eq. 5 as printed. On a CPU with n
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -18,7 +19,7 @@ from .errors import BadInputError
 try:
     from motion_offsets.kernels import use_kernels
     from motion_offsets.kernels.exposure_cpu import expose_cpu
-except ImportError:  # carried to the Hub as remote code, without the package or without numba
+except (ImportError, RuntimeError):  # no package (remote code of the Hub), no numba, or no folder for its cache
 
     def use_kernels() -> bool:
         return False
@@ -89,7 +90,7 @@ def expose(
     """
     if gamma is None:
         return _average(sharp, control_points, basis, padding_mode)
-    if gamma <= 0:
+    if not (gamma > 0 and math.isfinite(gamma)):
         raise BadInputError(f"gamma is {gamma}; it has to be a positive number such as 2.2")
     # The slope of x**(1/gamma) is infinite at 0, so black is lifted by an invisible 1e-6.
     linear = _average(sharp.clamp(min=0) ** gamma, control_points, basis, padding_mode)

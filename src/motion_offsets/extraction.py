@@ -24,7 +24,7 @@ from torch import Tensor
 from . import __version__
 from .errors import BadInputError
 from .pipeline_blur_to_video import DEFAULT_MAX_MEMORY, BlurToVideoPipeline
-from .trajectories import align_time, num_control_points, offsets_at, sample_times
+from .trajectories import align_time, check_num_samples, num_control_points, offsets_at, sample_times
 from .video import write_animation, write_video
 from .visualization import draw_flow, draw_trajectories
 
@@ -111,7 +111,10 @@ def _check_replaceable(target: Path) -> None:
         return
     if not target.is_dir() or target.is_symlink():
         raise BadInputError(f"{target}: exists and is no result folder; give another output")
-    foreign = sorted(entry.name for entry in target.iterdir() if entry.name not in RESULT_NAMES)
+    if not os.access(target, os.R_OK | os.W_OK | os.X_OK):
+        raise BadInputError(f"{target}: is write-protected; give another output, or permission to write it")
+    found = {entry.name for entry in target.iterdir() if not entry.name.startswith(".")}
+    foreign = sorted(found - RESULT_NAMES - {"Thumbs.db"})  # that one and hidden files are the file manager's
     if foreign:
         raise BadInputError(f"{target}: holds {foreign[0]!r}, which is no result of ours; give another output")
 
@@ -151,13 +154,12 @@ def extract_photo(
     on_step("load", 0, 1)
     pixel_values = pipe.preprocess(str(photo))
     clock.lap("load")
-    estimated = pipe.estimate(pixel_values, settings.max_memory, settings.dtype, partial(on_step, "motion"))
-    control_points = align_time(estimated, pipe.trajectory)
+    control_points = pipe.estimate(pixel_values, settings.max_memory, settings.dtype, partial(on_step, "motion"))
     clock.lap("motion")
-    shared = estimated if pipe.estimators_agree else None
-    del estimated
+    shared = control_points if pipe.estimators_agree else None
     sharp = pipe.deblur(pixel_values, shared, settings.max_memory, settings.dtype, partial(on_step, "sharp frame"))
     del shared
+    control_points = align_time(control_points, pipe.trajectory)
     clock.lap("sharp_frame")
     consistency = pipe.assess(pixel_values, sharp, pipe.reblur(sharp, control_points), control_points)
     clock.lap("consistency")
@@ -288,7 +290,10 @@ def load_motion(path: Path) -> SavedMotion:
             trajectory, num_samples = str(saved["trajectory"]), int(saved["num_samples"])
     except (OSError, ValueError, KeyError, EOFError, TypeError, AttributeError, zipfile.BadZipFile):
         raise BadInputError(f"{path}: holds no motion offsets; give a motion_offsets.npz that extract wrote") from None
-    expected = 2 * num_control_points(trajectory, num_samples)
+    try:
+        expected = 2 * num_control_points(trajectory, check_num_samples(num_samples))
+    except BadInputError as error:
+        raise BadInputError(f"{path}: {error}") from None
     if points.ndim != 3 or points.shape[0] != expected or not bool(torch.isfinite(points).all()):
         raise BadInputError(
             f"{path}: holds control points of shape {tuple(points.shape)}; a {trajectory} trajectory wants finite "

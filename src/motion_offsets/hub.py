@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 DEFAULT_ESTIMATOR = "etraj-quadratic"
 DEFAULT_DEBLURRER = "ma-dmphn"
-DEFAULT_PIPELINE = "blur-to-video"
 
 _MODEL_FILE = "config.json"
 _PIPELINE_FILE = "model_index.json"
@@ -179,7 +178,9 @@ def plain_errors(name: str | os.PathLike[str]) -> Iterator[None]:
             raise cause from None
         if cause is not None:
             raise BadInputError(f"model '{os.fspath(name)}': {cause}") from error
-        if not isinstance(error, OSError) and type(error).__name__ != "SafetensorError":
+        # ValueError and its kin are what unreadable JSON and configs of another kind end in.
+        known = isinstance(error, (OSError, ValueError, KeyError, TypeError, AttributeError))
+        if not known and type(error).__name__ != "SafetensorError":
             raise
         raise BadInputError(_loading_failure(os.fspath(name), error)) from error
 
@@ -212,12 +213,19 @@ def pipeline_components(folder: str | os.PathLike[str]) -> dict[str, str]:
     index = Path(folder) / _PIPELINE_FILE
     if not index.is_file():
         return {}
-    return dict(json.loads(index.read_text(encoding="utf-8")).get("bundled_components", {}))
+    with plain_errors(folder):
+        return dict(json.loads(index.read_text(encoding="utf-8")).get("bundled_components", {}))
 
 
 def is_pipeline(name: str | os.PathLike[str]) -> bool:
-    """Whether a plain name or a folder is that of a pipeline rather than of a single model."""
-    return (Path(resolve_name(name)) / _PIPELINE_FILE).is_file()
+    """Whether a name, a folder or ``org/name`` on the Hub is that of a pipeline rather than of a single model."""
+    source = resolve_name(name)
+    if Path(source).is_dir():
+        return (Path(source) / _PIPELINE_FILE).is_file()
+    from transformers.utils import cached_file
+
+    with plain_errors(name):
+        return cached_file(source, _PIPELINE_FILE, _raise_exceptions_for_missing_entries=False) is not None
 
 
 def load_estimator(name: str | os.PathLike[str] = DEFAULT_ESTIMATOR, **kwargs: Any) -> EtrajModel:

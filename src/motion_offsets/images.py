@@ -268,6 +268,7 @@ def _to_float(picture: Image.Image | np.ndarray, source: ImageSource) -> np.ndar
 
 
 def _scale_to_unit(values: np.ndarray, name: str) -> np.ndarray:
+    values = values.astype(values.dtype.newbyteorder("="), copy=False)  # some TIFFs are big-endian
     if values.dtype == np.bool_:
         return values.astype(np.float32)
     if values.dtype == np.uint8:

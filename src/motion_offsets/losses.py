@@ -12,7 +12,7 @@ from .trajectories import split_control_points
 try:
     from motion_offsets.kernels import use_kernels
     from motion_offsets.kernels.variation_cpu import variation_cpu
-except ImportError:  # carried to the Hub as remote code, without the package or without numba
+except (ImportError, RuntimeError):  # no package (remote code of the Hub), no numba, or no folder for its cache
 
     def use_kernels() -> bool:
         return False
@@ -29,7 +29,12 @@ def ms_ssim_loss(reblurred: Tensor, blurred: Tensor, window_size: int = 11) -> T
     Five scales need sides of more than ``16 * (window_size - 1)`` pixels: 161 for the usual window of 11, 97 for one
     of 7, which is the choice to make for crops of 128. Smaller images raise :class:`BadInputError`.
     """
-    from pytorch_msssim import ms_ssim
+    try:
+        from pytorch_msssim import ms_ssim
+    except ImportError as error:
+        raise BadInputError(
+            "MS-SSIM needs pytorch-msssim: pip install 'motion-offsets[train]', or set ssim_weight to 0"
+        ) from error
 
     side = min(reblurred.shape[-2:])
     if side <= 16 * (window_size - 1):

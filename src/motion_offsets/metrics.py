@@ -52,7 +52,10 @@ def ssim(images: Tensor, references: Tensor) -> Tensor:
         BadInputError: the shapes differ, are not four-dimensional, or are smaller than the window.
         ImportError: scikit-image, of the extra ``eval``, is not installed.
     """
-    from skimage.metrics import structural_similarity
+    try:
+        from skimage.metrics import structural_similarity
+    except ImportError as error:
+        raise BadInputError("SSIM needs scikit-image: pip install 'motion-offsets[eval]'") from error
 
     _check_pair("images", images, references)
     if min(images.shape[-2:]) < 7:

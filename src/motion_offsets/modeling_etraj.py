@@ -16,7 +16,7 @@ from .errors import BadInputError
 from .exposure import expose
 from .hub import BundledNamesMixin
 from .losses import ms_ssim_loss, reconstruction_loss, regularization_loss, total_variation_loss
-from .trajectories import offsets_at, sample_times, trajectory_basis
+from .trajectories import offsets_at, sample_times, trajectory_basis, weigh
 
 STRIDE = 8  # of the coarsest features: space to depth, then two strided convolutions
 
@@ -108,7 +108,10 @@ class EtrajNetwork(nn.Module):
         features = self.bottleneck2(torch.cat([features, stage2], 1))
         features = functional.leaky_relu(self.upsample2(features), 0.2)
         features = self.bottleneck3(torch.cat([features, stage1], 1))
-        return self.head(functional.relu(self.upsample3(features)))
+        features = functional.relu(self.upsample3(features))
+        # Positions are tens of pixels: under autocast too, the last layer gives them in full precision.
+        with torch.autocast(features.device.type, enabled=False):
+            return self.head(features.to(self.head.weight.dtype))
 
 
 class EtrajModel(BundledNamesMixin, PreTrainedModel):
@@ -167,9 +170,8 @@ class EtrajModel(BundledNamesMixin, PreTrainedModel):
         control_points = self._estimate(pixel_values)
         output = EtrajOutput(control_points=control_points)
         if output_motion_offsets:
-            output.motion_offsets = torch.einsum(
-                "nk,bkchw->bnchw", self.sample_basis(control_points.device), control_points.unflatten(1, (-1, 2))
-            )
+            basis = self.sample_basis(control_points.device).to(control_points.dtype)
+            output.motion_offsets = weigh(basis, control_points.unflatten(1, (-1, 2)))
         if sharp_pixel_values is not None:
             output.loss, output.losses, output.reblurred = self.reblur_loss(
                 control_points, pixel_values, sharp_pixel_values
@@ -188,7 +190,16 @@ class EtrajModel(BundledNamesMixin, PreTrainedModel):
     def reblur_loss(
         self, control_points: Tensor, pixel_values: Tensor, sharp_pixel_values: Tensor
     ) -> tuple[Tensor, dict[str, Tensor], Tensor]:
-        """The loss of eq. 11, its terms, and the reblurred ``(B, 3, H, W)`` image, for given control points."""
+        """The loss of eq. 11, its terms, and the reblurred ``(B, 3, H, W)`` image, for given control points.
+
+        Computed in single precision under autocast too: MS-SSIM subtracts squares that half precision makes equal.
+        """
+        with torch.autocast(control_points.device.type, enabled=False):
+            return self._reblur_loss(control_points, pixel_values, sharp_pixel_values)
+
+    def _reblur_loss(
+        self, control_points: Tensor, pixel_values: Tensor, sharp_pixel_values: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor], Tensor]:
         config = self.config
         basis = self.sample_basis(control_points.device)
         reblurred = expose(sharp_pixel_values.float(), control_points, basis, config.padding_mode, config.gamma)

@@ -17,7 +17,7 @@ from .errors import BadInputError
 try:
     from motion_offsets.kernels import use_kernels
     from motion_offsets.kernels.motion_aware_cpu import motion_aware_conv2d_cpu
-except ImportError:  # carried to the Hub as remote code, without the package or without numba
+except (ImportError, RuntimeError):  # no package (remote code of the Hub), no numba, or no folder for its cache
 
     def use_kernels() -> bool:
         return False

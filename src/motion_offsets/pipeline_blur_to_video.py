@@ -31,7 +31,7 @@ DEFAULT_MAX_MEMORY = 4e9
 # Measured peaks, bytes a pixel: of a tile inside each network, and of what is held of the whole photo meanwhile.
 ESTIMATOR_BYTES = 550
 DEBLURRER_BYTES = 1100
-PHOTO_BYTES = 60
+PHOTO_BYTES = 90
 
 Progress = Callable[[int, int], None]
 
@@ -108,7 +108,8 @@ class BlurToVideoPipeline(DiffusionPipeline):
         source = resolve_name(pretrained_model_name_or_path)
         parts = pipeline_components(source)
         if parts:
-            return cls(**_bundled_components(parts, kwargs))
+            with plain_errors(pretrained_model_name_or_path):
+                return cls(**_bundled_components(parts, kwargs))
         with plain_errors(pretrained_model_name_or_path):
             # diffusers itself loads only the processors of the libraries it knows.
             processor = kwargs.pop("processor", None)
@@ -160,7 +161,8 @@ class BlurToVideoPipeline(DiffusionPipeline):
             sharp_image: the sharp frames from any other deblurrer, one a photo and of its size.
             output_type: ``"pil"``, ``"np"`` or ``"pt"``.
             share_offsets: hand the estimator's offsets to the deblurrer even if it carries another estimator.
-            max_memory: bytes a photo may need; a larger one is processed in overlapping tiles.
+            max_memory: bytes a photo may need; a larger one is processed in overlapping tiles. The result is not
+                counted: all its frames and their offsets are kept, T * (3 + 2) values a pixel.
             dtype: compute the networks under autocast to this type, ``torch.bfloat16`` say; ``None``: as they are.
             return_dict: ``False`` gives the output's fields as a tuple.
 

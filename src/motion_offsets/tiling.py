@@ -57,7 +57,7 @@ def tile_spans(length: int, tile: int, overlap: int = OVERLAP) -> list[tuple[int
 
     Starts are multiples of :data:`ALIGNMENT`; for that the last tile may be up to ``ALIGNMENT - 1`` longer than asked.
     """
-    if tile >= length:
+    if length < tile + ALIGNMENT:
         return [(0, length)]
     step = tile - overlap - ALIGNMENT  # rounding the starts can take up to ALIGNMENT from an overlap
     if step <= 0:

@@ -118,7 +118,13 @@ def offsets_at(control_points: Tensor, timestamps: Sequence[float] | Tensor, tra
         raise BadInputError(
             f"a {trajectory} trajectory has {basis.shape[1]} control points; {points.shape[1]} were given"
         )
-    return torch.einsum("tk,bkchw->btchw", basis, points)
+    return weigh(basis, points)
+
+
+def weigh(basis: Tensor, points: Tensor) -> Tensor:
+    """``(T, K)`` basis times ``(B, K, 2, H, W)`` points, ``(B, T, 2, H, W)``; full precision under autocast too."""
+    with torch.autocast(points.device.type, enabled=False):
+        return torch.einsum("tk,bkchw->btchw", basis, points)
 
 
 def reverse_time(control_points: Tensor, trajectory: str) -> Tensor:

@@ -166,7 +166,9 @@ def whole_file(path: str | os.PathLike[str], suffixes: tuple[str, ...] | None = 
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise BadInputError(f"{target}: no space left to write it; free some or choose another folder") from None
-        raise
+        if error.errno is None:  # not the system's: a library's own complaint
+            raise
+        raise BadInputError(f"{target}: cannot be written ({error.strerror}); choose another folder") from None
     finally:
         partial.unlink(missing_ok=True)
 

@@ -36,6 +36,23 @@ def test_many_threads_at_once_get_their_own_right_answers() -> None:
         torch.testing.assert_close(answer, expose_plain(sharp, points, basis, "border"), atol=1e-5, rtol=1e-4)
 
 
+def test_other_threads_keep_all_their_cores() -> None:
+    """PyTorch's number of threads, set in one thread, is also what threads to come start with."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        run_blocks(lambda start, stop: None, 3)
+        inside: list[int] = []
+        with ThreadPoolExecutor(4) as pool:
+            for _ in range(8):
+                pool.submit(run_blocks, lambda start, stop: inside.append(torch.get_num_threads()), 3)
+        assert inside == [1] * 24
+        with ThreadPoolExecutor(1) as fresh:
+            assert fresh.submit(torch.get_num_threads).result() == 3
+    finally:
+        torch.set_num_threads(before)
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform has no fork")
 def test_a_forked_process_makes_its_own_pool() -> None:
     basis, sharp, points = (

@@ -152,15 +152,27 @@ def test_every_config_takes_a_step(config: str, photos: Path, earlier: Path, tmp
         (["--images", "nowhere", "--model", "{num_samples: 8}"], "num_samples is 8"),
         (["--images", "nowhere", "--crops", "{size: 3}"], "crops has no field 'size'"),
         (["--images", "nowhere", "--steps", "0"], "steps is 0"),
+        (["--images", "nowhere", "--stepz", "3"], "there is no option '--stepz'"),
+        (["--images", "nowhere", "--mixed_precision", "half"], "mixed_precision is 'half'"),
         (["--config", "nowhere.yaml"], "nowhere.yaml: cannot be read"),
     ],
 )
 def test_bad_options_are_one_line(arguments: list[str], message: str, tmp_path: Path) -> None:
     done = _train(*arguments, "--output_dir", str(tmp_path / "run"))
-    assert done.returncode != 0
+    assert done.returncode == 2
     assert message in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "run").exists()
+
+
+def test_another_run_in_the_same_folder_is_refused(photos: Path, tmp_path: Path) -> None:
+    checkpoint = tmp_path / "checkpoints" / "step-0000009"
+    checkpoint.mkdir(parents=True)
+    done = _train("--images", str(photos), "--steps", "1", "--output_dir", str(tmp_path))
+    assert done.returncode == 2
+    assert "holds the checkpoints of another run; give --resume true" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoints"]
+    assert checkpoint.is_dir()
 
 
 def test_an_unknown_field_of_a_config_is_named(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from scipy import ndimage
 from torch.utils.data import Dataset
 
 from .motion_flow import FlowRanges, blur_with_flow, sample_parameters
-from .photos import list_photos, read_photo
+from .photos import PhotoStore
 
 # Gong et al. define their motions over whole photos of this size; crops see a random window of one.
 SCENE_SIZES = ((321, 481), (481, 321))
@@ -59,7 +59,7 @@ class MotionFlowCrops(Dataset):
     def __init__(
         self, folders: str | Path | Sequence[str | Path], length: int, recipe: CropRecipe = CropRecipe(), seed: int = 0
     ):
-        self.photos = [read_photo(path) for path in list_photos(folders)]
+        self.photos = PhotoStore(folders)
         self.length, self.recipe, self.seed = length, recipe, seed
 
     def __len__(self) -> int:

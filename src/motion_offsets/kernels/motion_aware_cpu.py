@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numba
@@ -133,17 +132,6 @@ def _slopes(grad_columns, x, spots, weights, channels, samples, scale, grad_offs
         source += count
 
 
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Keep PyTorch's operators in the calling thread; the setting belongs to each thread."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
 class _Problem:
     """One call's tensors in the kernels' layout; half precision is computed in single."""
 
@@ -216,15 +204,14 @@ def motion_aware_conv2d_cpu(
     start_value = None if bias is None else bias.detach().to(problem.dtype)
 
     def work(start: int, stop: int) -> None:
-        with _one_thread():
-            tile = _Tile(problem)
-            for first, last in _tiles(start, stop):
-                columns = tile.place(first, last)
-                tile.gather()
-                if start_value is None:
-                    torch.mm(columns, taps, out=out_rows[first:last])
-                else:
-                    torch.addmm(start_value, columns, taps, out=out_rows[first:last])
+        tile = _Tile(problem)
+        for first, last in _tiles(start, stop):
+            columns = tile.place(first, last)
+            tile.gather()
+            if start_value is None:
+                torch.mm(columns, taps, out=out_rows[first:last])
+            else:
+                torch.addmm(start_value, columns, taps, out=out_rows[first:last])
 
     run_blocks(work, problem.pixels, TILE)
     return out.to(x.dtype)
@@ -261,21 +248,20 @@ def motion_aware_conv2d_backward(
     partial_filters: list[Tensor] = []
 
     def work(start: int, stop: int) -> None:
-        with _one_thread():
-            tile = _Tile(problem)
-            grad_filter = torch.zeros_like(problem.filter)
-            for first, last in _tiles(start * problem.area, stop * problem.area):
-                columns, rows = tile.place(first, last), grad_rows[first:last]
-                if want_weight:
-                    tile.gather()
-                    grad_filter.addmm_(rows.t(), columns)
-                if want_x or want_offsets:
-                    torch.mm(rows, problem.filter, out=columns)
-                if want_x:
-                    tile.scatter(grad_x_rows.view(-1).numpy())
-                if want_offsets:
-                    tile.slopes(grad_offsets[first * TAPS : last * TAPS])
-            partial_filters.append(grad_filter)
+        tile = _Tile(problem)
+        grad_filter = torch.zeros_like(problem.filter)
+        for first, last in _tiles(start * problem.area, stop * problem.area):
+            columns, rows = tile.place(first, last), grad_rows[first:last]
+            if want_weight:
+                tile.gather()
+                grad_filter.addmm_(rows.t(), columns)
+            if want_x or want_offsets:
+                torch.mm(rows, problem.filter, out=columns)
+            if want_x:
+                tile.scatter(grad_x_rows.view(-1).numpy())
+            if want_offsets:
+                tile.slopes(grad_offsets[first * TAPS : last * TAPS])
+        partial_filters.append(grad_filter)
 
     # Whole images, so that no two threads scatter into the same pixel.
     run_blocks(work, problem.batch)

@@ -7,19 +7,36 @@ enter it at once, which a web server does. This pool may be entered from any num
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import torch
 
 _pools: dict[tuple[int, int], ThreadPoolExecutor] = {}
+_creating = threading.Lock()
+
+
+def _keep_to_one_thread() -> None:
+    torch.set_num_threads(1)
+    # The first question settles the thread's number for good; later it would take that of the whole process.
+    torch.get_num_threads()
 
 
 def _pool(workers: int) -> ThreadPoolExecutor:
+    """A pool whose threads keep PyTorch's operators to themselves."""
     # Keyed by process: threads do not survive a fork, so a forked data loader worker needs a pool of its own.
     key = (os.getpid(), workers)
-    if key not in _pools:
-        _pools[key] = ThreadPoolExecutor(workers, thread_name_prefix="motion-offsets")
+    with _creating:
+        if key not in _pools:
+            before = torch.get_num_threads()
+            _pools[key] = ThreadPoolExecutor(workers, "motion-offsets", _keep_to_one_thread)
+            started = threading.Barrier(workers + 1)
+            for _ in range(workers):
+                _pools[key].submit(started.wait)
+            started.wait()
+            # What a thread sets is also what threads to come start with.
+            torch.set_num_threads(before)
     return _pools[key]
 
 
@@ -35,7 +52,11 @@ def run_blocks(function: Callable[[int, int], None], num_items: int, min_block: 
 
     No gradients are recorded, and an inference mode of the caller holds in every thread.
     """
-    first, *others = block_bounds(num_items, min_block)
+    bounds = block_bounds(num_items, min_block)
+    if len(bounds) == 1:
+        with torch.no_grad():
+            function(*bounds[0])
+        return
     inference = torch.is_inference_mode_enabled()
 
     def block(start: int, stop: int) -> None:
@@ -43,7 +64,6 @@ def run_blocks(function: Callable[[int, int], None], num_items: int, min_block: 
         with torch.inference_mode(inference), torch.no_grad():
             function(start, stop)
 
-    futures = [_pool(len(others)).submit(block, start, stop) for start, stop in others] if others else []
-    block(*first)
+    futures = [_pool(len(bounds)).submit(block, start, stop) for start, stop in bounds]
     for future in futures:
         future.result()
