@@ -3,10 +3,10 @@
     python benchmarks/pipeline.py [--width 1280 --height 720 --frames 15 --repeats 3 --threads 2]
 
 Both run in this process, in turns, after a warm-up of each; medians are compared. An extraction is: decode the photo,
-estimate the motion, deblur, turn the motion one way in time, and warp every frame, all with the bundled models. What it
-takes to check the answer's consistency and to encode the clip is timed apart. The plain network is DMPHN 1-2-4 as
-published, without motion-aware convolutions, in our code and so in the channels-last layout, which on a CPU is the faster
-one; the levels of the bundled deblurrer are printed beside it. The last line is one JSON object.
+estimate the motion, deblur, turn the motion one way in time, and warp every frame, all with the bundled models. What
+it takes to check the answer's consistency and to encode the clip is timed apart. The plain network is DMPHN 1-2-4 as
+published, without motion-aware convolutions, in our code and so in the channels-last layout, on a CPU the faster one;
+the levels of the bundled deblurrer are printed beside it. The last line is one JSON object.
 """
 
 from __future__ import annotations
