@@ -27,6 +27,9 @@ class TrainingOptions:
     output_dir: str = field(default="runs/default", metadata={"help": "where checkpoints and the model go"})
     resume: bool = field(default=False, metadata={"help": "go on from the last checkpoint in output_dir"})
     start_from: str | None = field(default=None, metadata={"help": "model whose weights to start from"})
+    keep_of_start: float = field(
+        default=0.0, metadata={"help": "share of start_from's weights in the model that is saved"}
+    )
     estimator: str | None = field(
         default=None, metadata={"help": "estimator that the deblurrer carries, in place of start_from's"}
     )
@@ -72,6 +75,10 @@ class TrainingOptions:
             raise BadInputError(f"pixel_loss is {self.pixel_loss!r}; it has to be mse or l1")
         if self.mixed_precision not in ("no", "bf16", "fp16"):
             raise BadInputError(f"mixed_precision is {self.mixed_precision!r}; it has to be no, bf16 or fp16")
+        if not 0 <= self.keep_of_start < 1 or (self.keep_of_start and not self.start_from):
+            raise BadInputError(
+                f"keep_of_start is {self.keep_of_start}; it has to be a share from 0 to 1, and wants start_from"
+            )
         if not self.images:
             raise BadInputError("images is empty; name at least one folder of sharp photos")
         for name in (

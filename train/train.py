@@ -173,6 +173,10 @@ class Run:
         model = self.accelerator.unwrap_model(self.model)
         if self.ema:
             self.ema.copy_to(model.parameters())
+        if self.options.keep_of_start:
+            start = type(model).from_pretrained(self.options.start_from).to(model.device)
+            for weight, earlier in zip(model.parameters(), start.parameters(), strict=True):
+                weight.data.lerp_(earlier.data, self.options.keep_of_start)
         partial, final = self.output / ".partial-model", self.output / "model"
         shutil.rmtree(partial, ignore_errors=True)
         # Contiguous again: safetensors would refuse the strides of channels_last.

@@ -165,6 +165,20 @@ def test_bad_options_are_one_line(arguments: list[str], message: str, tmp_path: 
     assert not (tmp_path / "run").exists()
 
 
+def test_keep_of_start_saves_a_model_halfway(photos: Path, tmp_path: Path) -> None:
+    EtrajModel(EtrajConfig(base_channels=4, num_samples=5, ssim_weight=0.0)).save_pretrained(tmp_path / "start")
+    common = ["--images", str(photos), *TINY, *ESTIMATOR, "--learning_rate", "0.01", "--steps", "1"]
+    common += ["--start_from", str(tmp_path / "start")]
+    _finished(*common, "--output_dir", str(tmp_path / "whole"))
+    _finished(*common, "--output_dir", str(tmp_path / "half"), "--keep_of_start", "0.5")
+    start, whole, half = (
+        EtrajModel.from_pretrained(tmp_path / path).network.head.weight
+        for path in ("start", "whole/model", "half/model")
+    )
+    assert (whole - start).abs().max() > 0.005
+    torch.testing.assert_close(half, (start + whole) / 2, rtol=0, atol=2e-3)
+
+
 def test_another_run_in_the_same_folder_is_refused(photos: Path, tmp_path: Path) -> None:
     checkpoint = tmp_path / "checkpoints" / "step-0000009"
     checkpoint.mkdir(parents=True)
