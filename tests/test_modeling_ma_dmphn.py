@@ -16,6 +16,7 @@ from torch.nn import functional
 from motion_offsets.configuration_etraj import EtrajConfig
 from motion_offsets.configuration_ma_dmphn import MaDmphnConfig
 from motion_offsets.errors import BadInputError
+from motion_offsets.modeling_etraj import EtrajModel
 from motion_offsets.modeling_ma_dmphn import MaDmphnForImageDeblurring, cut_patches, join_patches
 from motion_offsets.motion_aware_conv import MotionAwareConv2d, motion_aware_conv2d
 
@@ -158,6 +159,15 @@ def test_save_and_load(tmp_path: Path) -> None:
     assert loaded.config.tap_times == model.config.tap_times
     image = torch.rand(1, 3, 32, 32)
     assert torch.equal(loaded(image).sharp, model(image).sharp)
+
+
+def test_a_saved_config_does_not_name_the_folder_of_its_estimator(tmp_path: Path) -> None:
+    EtrajModel(EtrajConfig(base_channels=4, trajectory="cubic")).save_pretrained(tmp_path / "estimator")
+    estimator = EtrajModel.from_pretrained(tmp_path / "estimator")
+    MaDmphnConfig(base_channels=4, estimator_config=estimator.config).save_pretrained(tmp_path / "deblurrer")
+    written = (tmp_path / "deblurrer" / "config.json").read_text()
+    assert "cubic" in written
+    assert str(tmp_path) not in written
 
 
 def test_gradient_checkpointing_changes_nothing() -> None:

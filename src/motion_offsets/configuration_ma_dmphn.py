@@ -66,6 +66,16 @@ class MaDmphnConfig(BundledNamesMixin, PreTrainedConfig):
         self._check_values()
         super().__post_init__(**kwargs)
 
+    def to_diff_dict(self) -> dict[str, Any]:
+        """What `config.json` holds; of the estimator, only what describes it, not where its weights came from."""
+        written = super().to_diff_dict()
+        if isinstance(self.estimator_config, PreTrainedConfig):
+            estimator = self.estimator_config.to_diff_dict()
+            for name in ("transformers_version", "architectures", "dtype"):  # the deblurrer has its own
+                estimator.pop(name, None)
+            written["estimator_config"] = estimator
+        return written
+
     def _check_values(self) -> None:
         _require(self, "levels", self.levels in LEVELS, f"one of {', '.join(map(str, LEVELS))}")
         for name in ("num_stacks", "base_channels"):
