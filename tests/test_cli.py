@@ -109,7 +109,7 @@ def test_nothing_is_left_of_a_failed_run(models: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--frames", 1], "at least 2"),
+        (["--frames", 1], "from 2 to 9999"),
         (["--fps", 0], "--fps is 0"),
         (["--max-memory", "much"], "4GB or 800MB"),
         (["--max-memory", "1MB"], "give at least"),

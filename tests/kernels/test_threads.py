@@ -18,13 +18,14 @@ def test_blocks_cover_every_item_once(items: int) -> None:
     assert len(block_bounds(items, 3)) <= max(1, items // 3)
 
 
-def test_an_error_in_a_block_is_raised() -> None:
+@pytest.mark.parametrize("uses_torch", [False, True])
+def test_an_error_in_a_block_is_raised(uses_torch: bool) -> None:
     def fail(start: int, stop: int) -> None:
         if stop == 8:
             raise RuntimeError("the last block")
 
     with pytest.raises(RuntimeError, match="the last block"):
-        run_blocks(fail, 8)
+        run_blocks(fail, 8, uses_torch=uses_torch)
 
 
 def test_many_threads_at_once_get_their_own_right_answers() -> None:
@@ -41,11 +42,11 @@ def test_other_threads_keep_all_their_cores() -> None:
     before = torch.get_num_threads()
     torch.set_num_threads(3)
     try:
-        run_blocks(lambda start, stop: None, 3)
+        run_blocks(lambda start, stop: None, 3, uses_torch=True)
         inside: list[int] = []
         with ThreadPoolExecutor(4) as pool:
             for _ in range(8):
-                pool.submit(run_blocks, lambda start, stop: inside.append(torch.get_num_threads()), 3)
+                pool.submit(run_blocks, lambda start, stop: inside.append(torch.get_num_threads()), 3, uses_torch=True)
         assert inside == [1] * 24
         with ThreadPoolExecutor(1) as fresh:
             assert fresh.submit(torch.get_num_threads).result() == 3

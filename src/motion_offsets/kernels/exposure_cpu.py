@@ -1,13 +1,16 @@
 """The exposure average as one fused loop on the CPU, with its gradients (eq. 3, 4 with 12-14).
 
-For every output pixel all N samples are taken in one go: the trajectory is evaluated from the control points in
-registers, so neither offsets nor frames are ever stored, and the gradient to the control points is accumulated in the
-same pass. The image is held as padded rows of four interleaved channels, so a pixel is one vector load.
+For every output pixel all N samples are taken in one go: the trajectory is evaluated from the control points a few
+dozen pixels at a time, so neither offsets nor frames are ever stored, and the gradient to the control points is
+accumulated in the same pass. The image is held as padded rows of four interleaved channels, so that the two pixels
+of a sample's row are one vector of eight numbers (see ``lanes.py``).
 """
 
 from __future__ import annotations
 
 import functools
+import math
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -16,209 +19,234 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .lanes import COUNT, between, clamp, floor, load, splat, store, store_cells, total
 from .threads import run_blocks
 
 # Three control points are held in registers; trajectories with more are explicit offsets, one point a sample.
 MAX_POINTS = 3
-LANES = 4
+CHANNELS = 4
 PAD_BEFORE, PAD_AFTER = 1, 2
-# Four channels of a pixel are one vector: the compiler only sees that with this pass, which numba leaves off.
-numba.config.SLP_VECTORIZE = 1
+BLOCK = 32  # pixels of a row whose samples are placed before they are taken: all of it stays in the first-level cache
 # Unsigned indices spare the loops numba's test for negative ones.
-U1, U2, U3, U4, U5, U6, U7 = (np.uint64(lane) for lane in range(1, 8))
+_ZERO, _ONE, _TWO, _THREE, _FOUR, _EIGHT = (np.uint64(number) for number in (0, 1, 2, 3, CHANNELS, COUNT))
+_BLOCK = np.uint64(BLOCK)
 _jit: Callable[..., Any] = functools.partial(numba.njit, nogil=True, cache=True, fastmath={"contract", "nsz", "arcp"})
 
 
-@_jit(inline="always")
-def _place(position, low, high, real):
-    """Clamp a padded coordinate into [low, high]: its cell, the fraction within it, and whether it was inside."""
-    # Written so that NaN lands on `low`, which max() does not promise; the cast truncates, which is floor as padded
-    # coordinates are positive.
-    clamped = position if position > low else low
-    clamped = clamped if clamped < high else high
-    cell = np.int32(clamped)
-    return np.uint64(cell), clamped - real(cell), low < position < high
-
-
 @_jit()
-def _forward(image, sizes, points, basis, identity, repeat, margin, bounds, out, start, stop):
-    count, (height, width) = np.uint32(basis.shape[0]), points.shape[3:]
-    low, high_y, high_x = bounds
-    real = basis.dtype.type
-    stride = np.uint64(sizes[1] * LANES)
-    one, zero = real(1), real(0)
-    scale = one / real(basis.shape[0])
+def _interleave(planes, border, held, start, stop):
+    """At most four channels of ``(B, C, H, W)`` as padded rows ``(B, H', W', 4)``, zeros where there is none."""
+    _, rows, columns, _ = held.shape
+    height, width = rows - PAD_BEFORE - PAD_AFTER, columns - PAD_BEFORE - PAD_AFTER
+    zero = planes.dtype.type(0)
     for row in range(start, stop):
-        b, y = row // height, row % height
-        base = np.uint64((b // repeat) * sizes[0] * sizes[1] * LANES)
-        for x in range(width):
-            px, py = real(x) + margin, real(y) + margin
-            x1, y1 = points[b, 0, 0, y, x], points[b, 0, 1, y, x]
-            x2 = y2 = x3 = y3 = zero
-            if not identity and points.shape[1] > 1:
-                x2, y2 = points[b, 1, 0, y, x], points[b, 1, 1, y, x]
-            if not identity and points.shape[1] > 2:
-                x3, y3 = points[b, 2, 0, y, x], points[b, 2, 1, y, x]
-            a0 = a1 = a2 = a3 = zero
-            for n in range(count):
-                if identity:
-                    dx, dy = points[b, n, 0, y, x], points[b, n, 1, y, x]
-                else:
-                    dx = basis[n, 0] * x1 + basis[n, 1] * x2 + basis[n, 2] * x3
-                    dy = basis[n, 0] * y1 + basis[n, 1] * y2 + basis[n, 2] * y3
-                cx, fx, _ = _place(px + dx, low, high_x, real)
-                cy, fy, _ = _place(py + dy, low, high_y, real)
-                w11 = fx * fy
-                w10 = fy - w11
-                w01 = fx - w11
-                w00 = one - fx - w10
-                p = base + cy * stride + cx * U4
-                q = p + stride
-                a0 += w00 * image[p] + w01 * image[p + U4] + w10 * image[q] + w11 * image[q + U4]
-                a1 += w00 * image[p + U1] + w01 * image[p + U5] + w10 * image[q + U1] + w11 * image[q + U5]
-                a2 += w00 * image[p + U2] + w01 * image[p + U6] + w10 * image[q + U2] + w11 * image[q + U6]
-                a3 += w00 * image[p + U3] + w01 * image[p + U7] + w10 * image[q + U3] + w11 * image[q + U7]
-            out[b, y, x, 0] = a0 * scale
-            out[b, y, x, 1] = a1 * scale
-            out[b, y, x, 2] = a2 * scale
-            out[b, y, x, 3] = a3 * scale
-
-
-@_jit()
-def _backward_points(image, sizes, points, basis, identity, repeat, margin, bounds, grad, grad_points, start, stop):
-    """Slopes of the image are summed a channel at a time, weighted by the basis; the gradient comes in at the end."""
-    count, (height, width) = np.uint32(basis.shape[0]), points.shape[3:]
-    low, high_y, high_x = bounds
-    real = basis.dtype.type
-    stride = np.uint64(sizes[1] * LANES)
-    zero = real(0)
-    scale = real(1) / real(basis.shape[0])
-    used = points.shape[1]
-    for row in range(start, stop):
-        b, y = row // height, row % height
-        base = np.uint64((b // repeat) * sizes[0] * sizes[1] * LANES)
-        for x in range(width):
-            px, py = real(x) + margin, real(y) + margin
-            g0, g1 = grad[b, y, x, 0] * scale, grad[b, y, x, 1] * scale
-            g2, g3 = grad[b, y, x, 2] * scale, grad[b, y, x, 3] * scale
-            x1, y1 = points[b, 0, 0, y, x], points[b, 0, 1, y, x]
-            x2 = y2 = x3 = y3 = zero
-            if not identity and used > 1:
-                x2, y2 = points[b, 1, 0, y, x], points[b, 1, 1, y, x]
-            if not identity and used > 2:
-                x3, y3 = points[b, 2, 0, y, x], points[b, 2, 1, y, x]
-            u0 = u1 = u2 = u3 = v0 = v1 = v2 = v3 = zero
-            r0 = r1 = r2 = r3 = s0 = s1 = s2 = s3 = zero
-            gx3 = gy3 = zero
-            for n in range(count):
-                if identity:
-                    dx, dy = points[b, n, 0, y, x], points[b, n, 1, y, x]
-                    c1 = c2 = c3 = zero
-                else:
-                    c1, c2, c3 = basis[n, 0], basis[n, 1], basis[n, 2]
-                    dx = c1 * x1 + c2 * x2 + c3 * x3
-                    dy = c1 * y1 + c2 * y2 + c3 * y3
-                cx, fx, inside_x = _place(px + dx, low, high_x, real)
-                cy, fy, inside_y = _place(py + dy, low, high_y, real)
-                keep_x, keep_y = real(inside_x), real(inside_y)
-                p = base + cy * stride + cx * U4
-                q = p + stride
-                d0 = image[q + U4] - image[q] - image[p + U4] + image[p]
-                d1 = image[q + U5] - image[q + U1] - image[p + U5] + image[p + U1]
-                d2 = image[q + U6] - image[q + U2] - image[p + U6] + image[p + U2]
-                d3 = image[q + U7] - image[q + U3] - image[p + U7] + image[p + U3]
-                a0 = (image[p + U4] - image[p] + fy * d0) * keep_x
-                a1 = (image[p + U5] - image[p + U1] + fy * d1) * keep_x
-                a2 = (image[p + U6] - image[p + U2] + fy * d2) * keep_x
-                a3 = (image[p + U7] - image[p + U3] + fy * d3) * keep_x
-                e0 = (image[q] - image[p] + fx * d0) * keep_y
-                e1 = (image[q + U1] - image[p + U1] + fx * d1) * keep_y
-                e2 = (image[q + U2] - image[p + U2] + fx * d2) * keep_y
-                e3 = (image[q + U3] - image[p + U3] + fx * d3) * keep_y
-                if identity:
-                    grad_points[b, n, 0, y, x] += g0 * a0 + g1 * a1 + g2 * a2 + g3 * a3
-                    grad_points[b, n, 1, y, x] += g0 * e0 + g1 * e1 + g2 * e2 + g3 * e3
-                else:
-                    u0 += c1 * a0
-                    u1 += c1 * a1
-                    u2 += c1 * a2
-                    u3 += c1 * a3
-                    v0 += c1 * e0
-                    v1 += c1 * e1
-                    v2 += c1 * e2
-                    v3 += c1 * e3
-                    r0 += c2 * a0
-                    r1 += c2 * a1
-                    r2 += c2 * a2
-                    r3 += c2 * a3
-                    s0 += c2 * e0
-                    s1 += c2 * e1
-                    s2 += c2 * e2
-                    s3 += c2 * e3
-                    if used > 2:
-                        gx3 += c3 * (g0 * a0 + g1 * a1 + g2 * a2 + g3 * a3)
-                        gy3 += c3 * (g0 * e0 + g1 * e1 + g2 * e2 + g3 * e3)
-            if not identity:
-                grad_points[b, 0, 0, y, x] += g0 * u0 + g1 * u1 + g2 * u2 + g3 * u3
-                grad_points[b, 0, 1, y, x] += g0 * v0 + g1 * v1 + g2 * v2 + g3 * v3
-                if used > 1:
-                    grad_points[b, 1, 0, y, x] += g0 * r0 + g1 * r1 + g2 * r2 + g3 * r3
-                    grad_points[b, 1, 1, y, x] += g0 * s0 + g1 * s1 + g2 * s2 + g3 * s3
-                if used > 2:
-                    grad_points[b, 2, 0, y, x] += gx3
-                    grad_points[b, 2, 1, y, x] += gy3
-
-
-@_jit()
-def _backward_image(sizes, points, basis, identity, repeat, margin, bounds, grad, target, start, stop):
-    """Scatter into ``target``; blocks are whole images, so no two threads write the same pixel."""
-    count, (height, width) = np.uint32(basis.shape[0]), points.shape[3:]
-    low, high_y, high_x = bounds
-    real = basis.dtype.type
-    stride = np.uint64(sizes[1] * LANES)
-    one, zero = real(1), real(0)
-    scale = one / real(basis.shape[0])
-    for b in range(start * repeat, stop * repeat):
-        base = np.uint64((b // repeat) * sizes[0] * sizes[1] * LANES)
-        for y in range(height):
+        b, y = row // rows, row % rows - PAD_BEFORE
+        inside = 0 <= y < height
+        y = min(max(y, 0), height - 1)
+        for lane in range(CHANNELS):
+            here = lane < planes.shape[1] and (inside or border)
             for x in range(width):
-                for n in range(count):
-                    dx = dy = zero
+                held[b, row % rows, x + PAD_BEFORE, lane] = planes[b, lane, y, x] if here else zero
+            left = held[b, row % rows, PAD_BEFORE, lane]
+            right = held[b, row % rows, PAD_BEFORE + width - 1, lane]
+            for x in range(PAD_BEFORE):
+                held[b, row % rows, x, lane] = left if border else zero
+            for x in range(PAD_AFTER):
+                held[b, row % rows, PAD_BEFORE + width + x, lane] = right if border else zero
+
+
+@_jit()
+def _scratch(basis):
+    """One thread's memory: the points of a block, its samples' cells and parts, eight numbers, and the slant.
+
+    Half of ``1 - slant`` is 1 in the lanes of the left pixel and 0 in those of the right one.
+    """
+    count, slant = basis.shape[0], np.empty(COUNT, basis.dtype)
+    for lane in range(COUNT):
+        slant[lane] = basis.dtype.type(-1 if lane < CHANNELS else 1)
+    points = np.zeros(2 * MAX_POINTS * BLOCK, basis.dtype)
+    return points, np.empty(count * BLOCK, np.int32), np.empty(4 * count * BLOCK, basis.dtype), slant.copy(), slant
+
+
+@_jit()
+def _place(points, layout, basis, spot, corner, bounds, stride, size, held, cells, parts, gradient):
+    """Where the samples of ``size`` pixels of a row lie.
+
+    ``spot`` is the index of the first pixel's dx in ``points``, ``corner`` its padded position. For every sample, in
+    rows of ``BLOCK``, are written: in ``cells`` the number of the padded pixel up left of it, and in ``parts`` how far
+    it lies from there across and down, then, for a gradient, whether it follows its offset across and down.
+    """
+    used, area, _, identity = layout
+    real, count = basis.dtype.type, np.uint64(basis.shape[0])
+    low, high_y, high_x = splat(bounds[0]), splat(bounds[1]), splat(bounds[2])
+    row_length, samples = splat(stride), count * _BLOCK
+    for lane in range(COUNT):
+        held[lane] = real(lane)
+    steps = load(held, _ZERO)
+    for n in range(count):
+        if identity or n == 0:
+            first, rows = (n * _TWO, _TWO) if identity else (_ZERO, used * _TWO)
+            for row in range(rows):
+                source, target = spot + (first + row) * area, row * _BLOCK
+                for i in range(size):
+                    held[target + i] = points[source + i]
+        c1, c2, c3 = splat(basis[n, 0]), splat(basis[n, 1]), splat(basis[n, 2])
+        for i in range(_ZERO, size, _EIGHT):
+            j = i + _BLOCK
+            dx = c1 * load(held, i) + c2 * load(held, i + _TWO * _BLOCK) + c3 * load(held, i + _FOUR * _BLOCK)
+            dy = c1 * load(held, j) + c2 * load(held, j + _TWO * _BLOCK) + c3 * load(held, j + _FOUR * _BLOCK)
+            x, y = splat(corner[0] + real(i)) + steps + dx, splat(corner[1]) + dy
+            inside_x, inside_y = clamp(x, low, high_x), clamp(y, low, high_y)
+            column, line = floor(inside_x), floor(inside_y)
+            sample = n * _BLOCK + i
+            store_cells(cells, sample, line, column, row_length)
+            store(parts, sample, inside_x - column)
+            store(parts, sample + samples, inside_y - line)
+            if gradient:
+                store(parts, sample + _TWO * samples, between(x, low, high_x))
+                store(parts, sample + _THREE * samples, between(y, low, high_y))
+
+
+@_jit()
+def _forward(image, sizes, points, layout, basis, repeat, margin, bounds, out, start, stop):
+    """``out``: ``(B, C, H, W)``, at most four channels."""
+    _, channels, height, width = out.shape
+    real, count = basis.dtype.type, np.uint64(basis.shape[0])
+    samples, below = count * _BLOCK, np.uint64(sizes[1] * CHANNELS)
+    scale = real(1) / real(count)
+    held, cells, parts, eight, slants = _scratch(basis)
+    half, slant = splat(real(0.5)), load(slants, _ZERO)
+    left = half - half * slant
+    for x in range(0, width, BLOCK):  # narrow columns, so that a row finds the pixels of the last one in the cache
+        size = np.uint64(min(BLOCK, width - x))
+        for row in range(start, stop):
+            b, y = row // height, row % height
+            base = np.uint64((b // repeat) * sizes[0] * sizes[1] * CHANNELS)
+            spot = np.uint64(b) * layout[2] + np.uint64(y * width + x)
+            corner = (real(x) + margin, real(y) + margin)
+            _place(points, layout, basis, spot, corner, bounds, real(sizes[1]), size, held, cells, parts, False)
+            for i in range(size):
+                mean = half - half
+                for sample in range(i, samples, _BLOCK):
+                    p = base + np.uint64(np.uint32(cells[sample])) * _FOUR
+                    upper = load(image, p)
+                    mixed = upper + splat(parts[sample + samples]) * (load(image, p + below) - upper)
+                    mean = mean + mixed * (left + splat(parts[sample]) * slant)
+                store(eight, _ZERO, mean)
+                for c in range(channels):
+                    out[b, c, y, np.uint64(x) + i] = (eight[c] + eight[c + CHANNELS]) * scale
+
+
+@_jit()
+def _backward_points(image, sizes, points, layout, basis, repeat, margin, bounds, grad, grad_points, start, stop):
+    """Slopes of the image are summed weighted by the basis; the gradient comes in at the end. Adds to its output."""
+    _, channels, height, width = grad.shape
+    used, area, step, identity = layout
+    real, count = basis.dtype.type, np.uint64(basis.shape[0])
+    samples, below = count * _BLOCK, np.uint64(sizes[1] * CHANNELS)
+    scale = real(1) / real(count)
+    held, cells, parts, eight, slants = _scratch(basis)
+    half, slant = splat(real(0.5)), load(slants, _ZERO)
+    left = half - half * slant
+    eight[:] = real(0)
+    for x in range(0, width, BLOCK):  # narrow columns, so that a row finds the pixels of the last one in the cache
+        size = np.uint64(min(BLOCK, width - x))
+        for row in range(start, stop):
+            b, y = row // height, row % height
+            base = np.uint64((b // repeat) * sizes[0] * sizes[1] * CHANNELS)
+            spot = np.uint64(b) * step + np.uint64(y * width + x)
+            corner = (real(x) + margin, real(y) + margin)
+            _place(points, layout, basis, spot, corner, bounds, real(sizes[1]), size, held, cells, parts, True)
+            for i in range(size):
+                for c in range(channels):
+                    eight[c] = eight[c + CHANNELS] = grad[b, c, y, np.uint64(x) + i] * scale
+                grad_y = load(eight, _ZERO)
+                grad_x = grad_y * slant
+                x1 = y1 = x2 = y2 = x3 = y3 = half - half
+                n, target = _ZERO, spot + i
+                for sample in range(i, samples, _BLOCK):
+                    p = base + np.uint64(np.uint32(cells[sample])) * _FOUR
+                    upper = load(image, p)
+                    drop = load(image, p + below) - upper
+                    across = splat(parts[sample + _TWO * samples]) * (upper + splat(parts[sample + samples]) * drop)
+                    down = splat(parts[sample + _THREE * samples]) * (drop * (left + splat(parts[sample]) * slant))
                     if identity:
-                        dx, dy = points[b, n, 0, y, x], points[b, n, 1, y, x]
+                        place = target + n * _TWO * area
+                        grad_points[place] += total(across * grad_x)
+                        grad_points[place + area] += total(down * grad_y)
                     else:
-                        for k in range(points.shape[1]):
-                            dx += basis[n, k] * points[b, k, 0, y, x]
-                            dy += basis[n, k] * points[b, k, 1, y, x]
-                    cx, fx, _ = _place(real(x) + margin + dx, low, high_x, real)
-                    cy, fy, _ = _place(real(y) + margin + dy, low, high_y, real)
-                    p = base + cy * stride + cx * U4
-                    q = p + stride
-                    for c in range(LANES):
-                        g = grad[b, y, x, c] * scale
-                        lane = np.uint64(c)
-                        target[p + lane] += (one - fx) * (one - fy) * g
-                        target[p + U4 + lane] += fx * (one - fy) * g
-                        target[q + lane] += (one - fx) * fy * g
-                        target[q + U4 + lane] += fx * fy * g
+                        c1, c2 = splat(basis[n, 0]), splat(basis[n, 1])
+                        x1, y1 = x1 + c1 * across, y1 + c1 * down
+                        x2, y2 = x2 + c2 * across, y2 + c2 * down
+                        if used > 2:
+                            c3 = splat(basis[n, 2])
+                            x3, y3 = x3 + c3 * across, y3 + c3 * down
+                    n += _ONE
+                if not identity:
+                    grad_points[target] += total(x1 * grad_x)
+                    grad_points[target + area] += total(y1 * grad_y)
+                    if used > 1:
+                        grad_points[target + _TWO * area] += total(x2 * grad_x)
+                        grad_points[target + _THREE * area] += total(y2 * grad_y)
+                    if used > 2:
+                        grad_points[target + _FOUR * area] += total(x3 * grad_x)
+                        grad_points[target + (_FOUR + _ONE) * area] += total(y3 * grad_y)
 
 
-def _interleave(tensor: Tensor, dtype: torch.dtype, padding: str | None = None) -> list[np.ndarray]:
-    """``(B, C, H, W)`` as groups of ``(B, H, W, 4)``, the last filled with zeros; rows and columns padded if asked."""
-    # In NumPy: these copies are too small to be worth waking PyTorch's threads for.
-    array = tensor.detach().to(dtype).numpy()
-    before, after = (PAD_BEFORE, PAD_AFTER) if padding else (0, 0)
-    batch, channels, height, width = array.shape
-    groups = []
-    for first in range(0, channels, LANES):
-        group = np.moveaxis(array[:, first : first + LANES], 1, -1)
-        held = np.zeros((batch, height + before + after, width + before + after, LANES), array.dtype)
-        held[:, before : before + height, before : before + width, : group.shape[-1]] = group
-        if padding == "border":
-            held[:, :, 0], held[:, :, width + 1 :] = held[:, :, 1], held[:, :, width : width + 1]
-            held[:, 0], held[:, height + 1 :] = held[:, 1], held[:, height : height + 1]
-        groups.append(held)
-    return groups
+@_jit()
+def _backward_image(sizes, points, layout, basis, repeat, margin, bounds, grad, target, start, stop):
+    """Scatter into ``target``; blocks are whole images, so no two threads write the same pixel."""
+    _, channels, height, width = grad.shape
+    real, count = basis.dtype.type, np.uint64(basis.shape[0])
+    samples, below = count * _BLOCK, np.uint64(sizes[1] * CHANNELS)
+    scale = real(1) / real(count)
+    held, cells, parts, eight, slants = _scratch(basis)
+    half, slant = splat(real(0.5)), load(slants, _ZERO)
+    left = half - half * slant
+    eight[:] = real(0)
+    for x in range(0, width, BLOCK):  # narrow columns, so that a row finds the pixels of the last one in the cache
+        size = np.uint64(min(BLOCK, width - x))
+        for row in range(start * repeat * height, stop * repeat * height):
+            b, y = row // height, row % height
+            base = np.uint64((b // repeat) * sizes[0] * sizes[1] * CHANNELS)
+            spot = np.uint64(b) * layout[2] + np.uint64(y * width + x)
+            corner = (real(x) + margin, real(y) + margin)
+            _place(points, layout, basis, spot, corner, bounds, real(sizes[1]), size, held, cells, parts, False)
+            for i in range(size):
+                for c in range(channels):
+                    eight[c] = eight[c + CHANNELS] = grad[b, c, y, np.uint64(x) + i] * scale
+                shared = load(eight, _ZERO)
+                for sample in range(i, samples, _BLOCK):
+                    p = base + np.uint64(np.uint32(cells[sample])) * _FOUR
+                    whole = shared * (left + splat(parts[sample]) * slant)
+                    lower = whole * splat(parts[sample + samples])
+                    store(target, p, load(target, p) + (whole - lower))
+                    store(target, p + below, load(target, p + below) + lower)
+
+
+class _Workspace(threading.local):
+    """Memory that a thread keeps from call to call: fresh pages cost more than what is done in them."""
+
+    LARGEST = 1 << 26  # bytes; what is larger is given back after the call
+
+    def __init__(self) -> None:
+        self.kept = np.empty(0, np.uint8)
+
+    def take(self, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+        """Uninitialised, and only until the same thread's next call."""
+        size = math.prod(shape) * dtype.itemsize
+        if size > self.LARGEST:
+            return np.empty(shape, dtype)
+        if size > self.kept.size:
+            self.kept = np.empty(size, np.uint8)
+        return self.kept[:size].view(dtype).reshape(shape)
+
+
+_workspace = _Workspace()
+
+
+def _planes(tensor: Tensor, dtype: torch.dtype) -> np.ndarray:
+    return tensor.detach().to(dtype).contiguous().numpy()
 
 
 class _Problem:
@@ -235,42 +263,55 @@ class _Problem:
         if self.identity and not self.basis_is_eye:
             points = torch.einsum("nk,bkchw->bnchw", basis.to(self.dtype), points)
         self.points = points.contiguous().numpy()
-        held = torch.zeros(basis.shape[0], MAX_POINTS, dtype=self.dtype)
-        if not self.identity:
-            held[:, : basis.shape[1]] = basis
-        self.basis = held.numpy()
+        self.basis = np.zeros((basis.shape[0], MAX_POINTS), self.points.dtype)
+        if self.identity:
+            self.basis[:, 0] = 1
+        else:
+            self.basis[:, : basis.shape[1]] = basis.detach().numpy()
+        self.zeros = zeros
         self.repeat = control_points.shape[0] // sharp.shape[0]
-        self.margin = self.dtype_of((sharp.shape[2] - control_points.shape[2]) // 2 + PAD_BEFORE)
+        self.margin = self.number((sharp.shape[2] - control_points.shape[2]) // 2 + PAD_BEFORE)
         last_y, last_x = sharp.shape[2] - 1, sharp.shape[3] - 1
         edges = (-1, last_y + 1, last_x + 1) if zeros else (0, last_y, last_x)
-        self.bounds = tuple(self.dtype_of(edge + PAD_BEFORE) for edge in edges)
+        self.bounds = tuple(self.number(edge + PAD_BEFORE) for edge in edges)
         self.rows = control_points.shape[0] * control_points.shape[2]
+        batch, _, height, width = sharp.shape
+        pad = PAD_BEFORE + PAD_AFTER
+        self.held_shape = (batch, height + pad, width + pad, CHANNELS)
 
-    def dtype_of(self, value: float) -> Any:
-        return (np.float64 if self.dtype is torch.float64 else np.float32)(value)
+    def number(self, value: float) -> Any:
+        return self.points.dtype.type(value)
 
     @property
     def common(self) -> tuple:
-        return self.points, self.basis, self.identity, self.repeat, self.margin, self.bounds
+        """What every kernel is told after its image: points and basis, their layout, where samples may lie."""
+        used, area = self.points.shape[1], self.points[0, 0, 0].size
+        sizes = (np.uint64(number) for number in (used, area, 2 * used * area))
+        return self.points.reshape(-1), (*sizes, self.identity), self.basis, self.repeat, self.margin, self.bounds
+
+    def groups(self, channels: int) -> list[slice]:
+        return [slice(first, min(first + CHANNELS, channels)) for first in range(0, channels, CHANNELS)]
+
+    def padded(self, planes: np.ndarray) -> np.ndarray:
+        """At most four channels of the image, interleaved and with a border."""
+        held = _workspace.take(self.held_shape, planes.dtype)
+        arguments = (planes, not self.zeros, held)
+        run_blocks(functools.partial(_interleave, *arguments), held.shape[0] * held.shape[1], 64)
+        return held
 
 
 @torch.library.custom_op("motion_offsets::expose", mutates_args=(), device_types="cpu")
 def expose_cpu(sharp: Tensor, control_points: Tensor, basis: Tensor, zeros: bool) -> Tensor:
     """The fused twin of :func:`motion_offsets.exposure.expose_plain`."""
     problem = _Problem(sharp, control_points, basis, zeros)
+    planes = _planes(sharp, problem.dtype)
     batch, _, height, width = control_points.shape
-    outs = []
-    for image in _interleave(sharp, problem.dtype, "zeros" if zeros else "border"):
-        out = np.empty((batch, height, width, LANES), image.dtype)
-        arguments = (image.reshape(-1), image.shape[1:3], *problem.common, out)
+    out = torch.empty(batch, sharp.shape[1], height, width, dtype=problem.dtype)
+    for group in problem.groups(sharp.shape[1]):
+        image = problem.padded(planes[:, group])
+        arguments = (image.reshape(-1), image.shape[1:3], *problem.common, out.numpy()[:, group])
         run_blocks(functools.partial(_forward, *arguments), problem.rows, 8)
-        outs.append(torch.from_numpy(out))
-    merged = outs[0] if len(outs) == 1 else torch.cat(outs, -1)
-    return (
-        merged[..., : sharp.shape[1]]
-        .permute(0, 3, 1, 2)
-        .to(sharp.dtype, memory_format=torch.contiguous_format, copy=True)
-    )
+    return out.to(sharp.dtype)
 
 
 @expose_cpu.register_fake
@@ -290,26 +331,26 @@ def expose_backward(
 ) -> tuple[Tensor, Tensor]:
     """Gradients to the image and to the control points; an unwanted one comes back empty."""
     problem = _Problem(sharp, control_points, basis, zeros)
-    grad_points = np.zeros(problem.points.shape if want_points else (0,), problem.points.dtype)
-    grad_images = []
-    images = _interleave(sharp, problem.dtype, "zeros" if zeros else "border")
-    for image, gradient in zip(images, _interleave(grad, problem.dtype), strict=True):
+    planes, gradients = _planes(sharp, problem.dtype), _planes(grad, problem.dtype)
+    grad_points = np.zeros(problem.points.size if want_points else 0, problem.points.dtype)
+    grad_sharp = torch.empty_like(sharp, memory_format=torch.contiguous_format) if want_sharp else sharp.new_empty(0)
+    for group in problem.groups(sharp.shape[1]):
+        gradient = gradients[:, group]
         if want_points:
+            image = problem.padded(planes[:, group])
             arguments = (image.reshape(-1), image.shape[1:3], *problem.common, gradient, grad_points)
             run_blocks(functools.partial(_backward_points, *arguments), problem.rows, 8)
         if want_sharp:
-            target = np.zeros_like(image)
-            scatter = (image.shape[1:3], *problem.common, gradient, target.reshape(-1))
+            target = _workspace.take(problem.held_shape, planes.dtype)
+            target.fill(0)
+            scatter = (target.shape[1:3], *problem.common, gradient, target.reshape(-1))
             run_blocks(functools.partial(_backward_image, *scatter), sharp.shape[0])
             # Samples outside are clamped to the border pixel or fall on zeros: the padding's share is nobody's.
-            grad_images.append(torch.from_numpy(target[:, PAD_BEFORE:-PAD_AFTER, PAD_BEFORE:-PAD_AFTER]))
-    grad_sharp = sharp.new_empty(0)
-    if want_sharp:
-        merged = torch.cat(grad_images, -1)[..., : sharp.shape[1]]
-        grad_sharp = merged.permute(0, 3, 1, 2).to(sharp.dtype, memory_format=torch.contiguous_format, copy=True)
+            inner = target[:, PAD_BEFORE:-PAD_AFTER, PAD_BEFORE:-PAD_AFTER, : gradient.shape[1]]
+            grad_sharp[:, group] = torch.from_numpy(inner).permute(0, 3, 1, 2)
     if not want_points:
         return grad_sharp, control_points.new_empty(0)
-    gradient_points = torch.from_numpy(grad_points)
+    gradient_points = torch.from_numpy(grad_points.reshape(problem.points.shape))
     if problem.identity and not problem.basis_is_eye:
         gradient_points = torch.einsum("nk,bnchw->bkchw", basis.to(problem.dtype), gradient_points)
     return grad_sharp, gradient_points.flatten(1, 2).to(control_points.dtype)

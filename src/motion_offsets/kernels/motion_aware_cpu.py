@@ -213,7 +213,7 @@ def motion_aware_conv2d_cpu(
             else:
                 torch.addmm(start_value, columns, taps, out=out_rows[first:last])
 
-    run_blocks(work, problem.pixels, TILE)
+    run_blocks(work, problem.pixels, TILE, uses_torch=True)
     return out.to(x.dtype)
 
 
@@ -264,7 +264,7 @@ def motion_aware_conv2d_backward(
         partial_filters.append(grad_filter)
 
     # Whole images, so that no two threads scatter into the same pixel.
-    run_blocks(work, problem.batch)
+    run_blocks(work, problem.batch, uses_torch=True)
     grad_weight = weight.new_empty(0)
     if want_weight:
         total = torch.stack(partial_filters).sum(0).view(problem.out_channels, 3, 3, -1)

@@ -47,16 +47,16 @@ def block_bounds(num_items: int, min_block: int = 1) -> list[tuple[int, int]]:
     return list(zip(edges[:-1], edges[1:], strict=True))
 
 
-def run_blocks(function: Callable[[int, int], None], num_items: int, min_block: int = 1) -> None:
+def run_blocks(
+    function: Callable[[int, int], None], num_items: int, min_block: int = 1, uses_torch: bool = False
+) -> None:
     """Call ``function(start, stop)`` for each block of :func:`block_bounds`, in parallel; an error is raised.
 
-    No gradients are recorded, and an inference mode of the caller holds in every thread.
+    The calling thread works on the first block itself, unless ``uses_torch`` says that the function calls PyTorch's
+    operators: these would take all cores there, and keep to one in the pool. No gradients are recorded, and an
+    inference mode of the caller holds in every thread.
     """
     bounds = block_bounds(num_items, min_block)
-    if len(bounds) == 1:
-        with torch.no_grad():
-            function(*bounds[0])
-        return
     inference = torch.is_inference_mode_enabled()
 
     def block(start: int, stop: int) -> None:
@@ -64,6 +64,9 @@ def run_blocks(function: Callable[[int, int], None], num_items: int, min_block: 
         with torch.inference_mode(inference), torch.no_grad():
             function(start, stop)
 
-    futures = [_pool(len(bounds)).submit(block, start, stop) for start, stop in bounds]
+    here = 0 if uses_torch and len(bounds) > 1 else 1
+    futures = [_pool(len(bounds) - here).submit(block, start, stop) for start, stop in bounds[here:]]
+    for start, stop in bounds[:here]:
+        block(start, stop)
     for future in futures:
         future.result()
