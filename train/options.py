@@ -11,6 +11,7 @@ import yaml
 from transformers import HfArgumentParser
 
 from motion_offsets.data.flow_crops import CropRecipe
+from motion_offsets.data.scene_sampling import SceneRecipe
 from motion_offsets.errors import BadInputError
 
 
@@ -36,6 +37,14 @@ class TrainingOptions:
 
     model: str = field(default="{}", metadata={"help": "fields of the model's config, as YAML"})
     crops: str = field(default="{}", metadata={"help": "fields of CropRecipe, as YAML"})
+    dynamic_share: float = field(default=0.0, metadata={"help": "share of crops that are dynamic scenes"})
+    objects: list[str] = field(
+        default_factory=list, metadata={"help": "dynamic scenes: folders to cut objects from, photos or RGBA pictures"}
+    )
+    label_maps: list[str] = field(
+        default_factory=list, metadata={"help": "label maps (PNG) of the photos in objects, a folder for each of them"}
+    )
+    scenes: str = field(default="{}", metadata={"help": "dynamic scenes: fields of SceneRecipe, as YAML"})
 
     steps: int = field(default=100_000, metadata={"help": "optimizer steps of the whole run"})
     batch_size: int = field(default=8, metadata={"help": "crops a step and process"})
@@ -99,8 +108,13 @@ class TrainingOptions:
             raise BadInputError(
                 "before reblur_from there has to be a flow loss: set flow_weight, and flow_until no earlier"
             )
+        if not 0 <= self.dynamic_share <= 1 or (self.dynamic_share and not self.objects):
+            raise BadInputError(
+                f"dynamic_share is {self.dynamic_share}; it has to be a share from 0 to 1, and wants objects"
+            )
         self.model_fields()
         self.recipe()
+        self.scene_recipe()
 
     def model_fields(self) -> dict[str, Any]:
         """The fields that go to the model's config."""
@@ -108,22 +122,26 @@ class TrainingOptions:
 
     def recipe(self) -> CropRecipe:
         """What training crops are made of."""
-        given = _mapping("crops", self.crops)
-        known = {entry.name for entry in dataclasses.fields(CropRecipe)}
-        for name in given:
-            if name not in known:
-                raise BadInputError(f"crops has no field {name!r}; it has {', '.join(sorted(known))}")
-        return CropRecipe(**given)
+        return CropRecipe(**_known_fields("crops", self.crops, CropRecipe))
+
+    def scene_recipe(self) -> SceneRecipe:
+        """What dynamic scenes are like."""
+        return SceneRecipe(**_known_fields("scenes", self.scenes, SceneRecipe))
 
     def record(self) -> dict[str, Any]:
         """All fields, with the nested ones parsed; folders by their last names only."""
         fields = dataclasses.asdict(self)
-        for name in ("images", "validation_images"):
+        for name in ("images", "validation_images", "objects", "label_maps"):
             fields[name] = [_last_names(folder) for folder in fields[name]]
         for name in ("start_from", "estimator"):
             fields[name] = fields[name] and _last_names(fields[name])
         del fields["output_dir"], fields["resume"]
-        return {**fields, "model": self.model_fields(), "crops": dataclasses.asdict(self.recipe())}
+        return {
+            **fields,
+            "model": self.model_fields(),
+            "crops": dataclasses.asdict(self.recipe()),
+            "scenes": dataclasses.asdict(self.scene_recipe()),
+        }
 
 
 def _last_names(folder: str) -> str:
@@ -135,6 +153,15 @@ def _mapping(name: str, text: str | dict) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise BadInputError(f"{name} is {text!r}; it has to be a mapping such as '{{trajectory: quadratic}}'")
     return value
+
+
+def _known_fields(name: str, text: str | dict, recipe: type) -> dict[str, Any]:
+    given = _mapping(name, text)
+    known = {entry.name for entry in dataclasses.fields(recipe)}
+    for field_name in given:
+        if field_name not in known:
+            raise BadInputError(f"{name} has no field {field_name!r}; it has {', '.join(sorted(known))}")
+    return given
 
 
 def read_options(arguments: list[str]) -> TrainingOptions:

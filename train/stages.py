@@ -18,6 +18,7 @@ from motion_offsets.configuration_etraj import EtrajConfig
 from motion_offsets.configuration_ma_dmphn import MaDmphnConfig
 from motion_offsets.data.flow_crops import MotionFlowCrops
 from motion_offsets.data.photos import list_photos, read_photo
+from motion_offsets.data.scene_crops import MixedCrops, SceneCrops
 from motion_offsets.evaluation import MotionFlowPair, motion_flow_pairs
 from motion_offsets.exposure import expose
 from motion_offsets.metrics import motion_mse, psnr
@@ -62,7 +63,23 @@ class _CropStage:
         )
 
     def dataset(self, length: int) -> Dataset:
-        return MotionFlowCrops(self.options.images, length, self.options.recipe(), self.options.seed)
+        options = self.options
+        common, share = (options.recipe(), options.seed), options.dynamic_share
+        sources: list[tuple[Dataset, float]] = []
+        if share < 1:
+            sources.append((MotionFlowCrops(options.images, length, *common), 1 - share))
+        if share > 0:
+            scenes = SceneCrops(
+                options.images,
+                options.objects,
+                options.label_maps,
+                length,
+                common[0],
+                options.scene_recipe(),
+                common[1],
+            )
+            sources.append((scenes, share))
+        return MixedCrops(*zip(*sources, strict=True), options.seed) if len(sources) > 1 else sources[0][0]
 
     def parameter_groups(self) -> list[ParameterGroup]:
         """What is trained, and at what multiple of the learning rate."""
@@ -100,14 +117,17 @@ class EstimatorStage(_CropStage):
         inner = model.module if hasattr(model, "module") else model
         inner.config.ssim_weight = self.ssim_weight if progress >= options.ssim_from else 0.0
         blurred = batch["blurred"].contiguous(memory_format=torch.channels_last)
-        sharp = batch["sharp"] if progress >= options.reblur_from else None
         with autocast():
-            output = model(blurred, sharp, output_motion_offsets=False)
-        terms, losses = [], dict(output.losses or {})
-        if output.loss is not None:
-            terms.append(output.loss)
+            points = model(blurred, output_motion_offsets=False).control_points
+        terms, losses = [0 * points.sum()], {}
+        # Only crops whose light was averaged as the model averages it can be reblurred to what they are.
+        alike = batch["gamma"].float() == (inner.config.gamma or 1.0)
+        if progress >= options.reblur_from and alike.any():
+            with autocast():
+                loss, losses, _ = inner.reblur_loss(points[alike], blurred[alike], batch["sharp"][alike])
+            terms.append(loss * alike.float().mean())
         if options.flow_weight and progress < options.flow_until:
-            losses["flow"] = flow_loss(inner, output.control_points, batch["flow"])
+            losses["flow"] = known_motion_loss(inner, points, batch["ends"], batch["known"])
             terms.append(options.flow_weight * (1 - progress / options.flow_until) * losses["flow"])
         inner.config.ssim_weight = self.ssim_weight  # what is saved is the model's own
         return torch.stack(terms).sum(), losses
@@ -129,10 +149,17 @@ class EstimatorStage(_CropStage):
         return _means(rows)
 
 
-def flow_loss(model: EtrajModel, control_points: Tensor, flow: Tensor) -> Tensor:
-    """L1 between the offsets at both ends of the exposure and the known straight motion, pixels."""
-    ends = model.offsets_at(control_points, [-1.0, 1.0])
-    return functional.l1_loss(ends, torch.stack([-flow / 2, flow / 2], 1))
+def known_motion_loss(model: EtrajModel, control_points: Tensor, ends: Tensor, known: Tensor) -> Tensor:
+    """L1 between the offsets at both ends of the exposure and the true ones, where these are known; pixels.
+
+    Args:
+        model: whose trajectory the control points belong to.
+        control_points: ``(B, 2K, H, W)``.
+        ends: ``(B, 2, 2, H, W)``, the true offsets at -1 and 1.
+        known: ``(B, 1, H, W)``, 1 where they are right and 0 elsewhere.
+    """
+    difference = (model.offsets_at(control_points, [-1.0, 1.0]) - ends).abs().mean((1, 2))
+    return (difference * known[:, 0]).sum() / known.sum().clamp(min=1)
 
 
 class DeblurrerStage(_CropStage):

@@ -12,6 +12,7 @@ import torch
 from scipy import ndimage
 from torch.utils.data import Dataset
 
+from .augmentation import defocus, degrade, half_plane, random_crop
 from .motion_flow import FlowRanges, blur_with_flow, sample_parameters
 from .photos import PhotoStore
 
@@ -52,8 +53,9 @@ class CropRecipe:
 class MotionFlowCrops(Dataset):
     """An endless-looking, reproducible source of crops: item ``i`` depends on the seed and on ``i`` alone.
 
-    Items are dictionaries of float tensors: ``blurred (3, S, S)``, ``sharp (3, S + 2m, S + 2m)`` in [0, 1] and
-    ``flow (2, S, S)`` in whole pixels, turned into the half-plane ``dx >= 0``.
+    Items are dictionaries of float tensors: ``blurred (3, S, S)`` and ``sharp (3, S + 2m, S + 2m)`` in [0, 1]; ``ends
+    (2, 2, S, S)``, the offsets at -1 and 1 in pixels, turned into the half-plane ``dx >= 0``; ``known (1, S, S)``, 1
+    where these are right; and the number ``gamma``, 1 if encoded values were averaged, 2.2 if it was linear light.
     """
 
     def __init__(
@@ -74,8 +76,16 @@ class MotionFlowCrops(Dataset):
         if self.recipe.defocus_share and generator.random() < self.recipe.defocus_share:
             sharp = defocus(sharp, generator.uniform(*DEFOCUS))
         flow = self._flow(generator, index / self.length)
-        blurred = degrade(blur_with_flow(sharp, flow, (margin, margin)), self.recipe, generator)
-        return {"blurred": blurred, "sharp": sharp, "flow": torch.from_numpy(half_plane(flow))}
+        noise = (self.recipe.noise_share, self.recipe.noise_level, self.recipe.jpeg_share)
+        blurred = degrade(blur_with_flow(sharp, flow, (margin, margin)), *noise, generator)
+        displacement = torch.from_numpy(flow)
+        return {
+            "blurred": blurred,
+            "sharp": sharp,
+            "ends": half_plane(torch.stack([-displacement / 2, displacement / 2])),
+            "known": torch.ones(1, size, size),
+            "gamma": 1.0,
+        }
 
     def _flow(self, generator: np.random.Generator, progress: float) -> np.ndarray:
         recipe = self.recipe
@@ -100,50 +110,8 @@ class MotionFlowCrops(Dataset):
         return motion.flow(top, left, size, size)
 
 
-def half_plane(flow: np.ndarray) -> np.ndarray:
-    """Turn every vector of a ``(2, H, W)`` flow into the half-plane ``dx > 0``, or ``dx = 0, dy >= 0``."""
-    return np.where((flow[0] < 0) | ((flow[0] == 0) & (flow[1] < 0)), -flow, flow)
-
-
-def random_crop(photo: np.ndarray, size: int, generator: np.random.Generator) -> np.ndarray:
-    """A ``(size, size, 3)`` crop, flipped and turned by quarters at random; small photos are mirrored to fit."""
-    missing = [max(0, size - side) for side in photo.shape[:2]]
-    if any(missing):
-        photo = np.pad(photo, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="symmetric")
-    top = int(generator.integers(photo.shape[0] - size + 1))
-    left = int(generator.integers(photo.shape[1] - size + 1))
-    crop = np.rot90(photo[top : top + size, left : left + size], int(generator.integers(4)))
-    return np.ascontiguousarray(crop[:, ::-1] if generator.random() < 0.5 else crop)
-
-
 def random_regions(size: int, count: int, generator: np.random.Generator) -> np.ndarray:
     """A ``(size, size)`` map of at most ``count`` numbered regions: whichever of as many smooth fields is highest."""
     coarse = generator.standard_normal((count, 6, 6))
     fields = [ndimage.zoom(field, size / 6, order=1)[:size, :size] for field in coarse]
     return np.argmax(np.stack(fields), axis=0)
-
-
-def defocus(sharp: torch.Tensor, deviation: float) -> torch.Tensor:
-    """A Gaussian blur of ``(3, H, W)``, its standard deviation in pixels."""
-    return torch.from_numpy(ndimage.gaussian_filter(sharp.numpy(), (0, deviation, deviation), mode="nearest"))
-
-
-def degrade(blurred: torch.Tensor, recipe: CropRecipe, generator: np.random.Generator) -> torch.Tensor:
-    """Sensor noise, eight bits, JPEG, each with its share."""
-    if generator.random() < recipe.noise_share:
-        level = generator.uniform(0, recipe.noise_level)
-        blurred = blurred + torch.from_numpy(generator.standard_normal(blurred.shape, dtype=np.float32)) * level
-    blurred = (blurred.clamp(0, 1) * 255).round()
-    if generator.random() < recipe.jpeg_share:
-        blurred = _through_jpeg(blurred, int(generator.integers(50, 96)))
-    return blurred / 255
-
-
-def _through_jpeg(levels: torch.Tensor, quality: int) -> torch.Tensor:
-    import io
-
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    Image.fromarray(levels.byte().permute(1, 2, 0).numpy()).save(buffer, "JPEG", quality=quality)
-    return torch.from_numpy(np.asarray(Image.open(buffer)).copy()).permute(2, 0, 1).float()
