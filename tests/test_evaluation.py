@@ -10,21 +10,19 @@ import pytest
 import torch
 from PIL import Image
 
+from motion_offsets.benchmark_motion_flow import (
+    evaluate_motion_flow,
+    make_pair,
+    motion_flow_pairs,
+    score_motion,
+    score_sharp,
+)
+from motion_offsets.benchmark_photos import photo_generator
 from motion_offsets.configuration_etraj import EtrajConfig
 from motion_offsets.configuration_ma_dmphn import MaDmphnConfig
 from motion_offsets.data.motion_flow import sample_flow
 from motion_offsets.errors import BadInputError
-from motion_offsets.evaluation import (
-    evaluate_motion_flow,
-    make_pair,
-    motion_flow_pairs,
-    photo_generator,
-    run,
-    score_motion,
-    score_sharp,
-    to_json,
-    to_markdown,
-)
+from motion_offsets.evaluation import run, to_json, to_markdown
 from motion_offsets.exposure import expose
 from motion_offsets.image_processing_motion_offsets import MotionOffsetsImageProcessor
 from motion_offsets.metrics import psnr

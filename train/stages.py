@@ -14,12 +14,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import Dataset
 
+from motion_offsets.benchmark_motion_flow import MotionFlowPair, motion_flow_pairs
 from motion_offsets.configuration_etraj import EtrajConfig
 from motion_offsets.configuration_ma_dmphn import MaDmphnConfig
 from motion_offsets.data.flow_crops import MotionFlowCrops
 from motion_offsets.data.photos import list_photos, read_photo
 from motion_offsets.data.scene_crops import MixedCrops, SceneCrops
-from motion_offsets.evaluation import MotionFlowPair, motion_flow_pairs
 from motion_offsets.exposure import expose
 from motion_offsets.metrics import motion_mse, psnr
 from motion_offsets.modeling_etraj import EtrajModel

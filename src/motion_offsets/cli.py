@@ -318,10 +318,13 @@ def reblur(
 @app.command()
 @_reporting
 def evaluate(
-    benchmark: Annotated[str, typer.Argument(help="Name of the benchmark: bsd-motion-flow.")],
+    benchmark: Annotated[str, typer.Argument(help="Name of the benchmark: bsd-motion-flow or bsd-dynamic.")],
     images: Annotated[str, typer.Option(help="Folder of sharp photos.")],
     model: Model = DEFAULT_ESTIMATOR,
     deblurrer: Deblurrer = None,
+    label_maps: Annotated[
+        str | None, typer.Option(help="bsd-dynamic: folder of PNG label maps of the photos, to cut objects from.")
+    ] = None,
     limit: Annotated[int | None, typer.Option(help="Only the first so many photos.")] = None,
     output: Annotated[str | None, typer.Option("--output", "-o", help="JSON file to write it to, too.")] = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print a table beside the paper's figures.")] = False,
@@ -334,7 +337,15 @@ def evaluate(
 
     _quiet()
     result = run(
-        benchmark, images, model=model, deblurrer=deblurrer, limit=limit, output=output, device=device, dtype=dtype
+        benchmark,
+        images,
+        model=model,
+        deblurrer=deblurrer,
+        limit=limit,
+        output=output,
+        device=device,
+        dtype=dtype,
+        label_maps=label_maps,
     )
     typer.echo(to_markdown(result) if markdown else to_json(result))
 

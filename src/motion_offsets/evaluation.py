@@ -1,48 +1,34 @@
-"""Benchmarks with known answers, each as one flat dictionary of figures. So far: ``bsd-motion-flow``.
-
-The paper's synthetic set (section 6.2): sharp photos, each blurred by three camera motions of Gong et al.'s generator.
-The motions are drawn from a generator seeded by the photo's name: every run, anywhere, sees the same blurred images.
-"""
+"""Benchmarks with known answers, each run as one flat dictionary of figures, and how these are written down."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
 import platform
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor
 from tqdm import tqdm
 from transformers.utils import SAFE_WEIGHTS_NAME, cached_file
 
-from .cli_arguments import find_photos, load_pipeline, pick_device, pick_dtype
-from .data.motion_flow import blur_with_flow, sample_flow
+from .benchmark_dynamic import DynamicCases, evaluate_dynamic
+from .benchmark_motion_flow import evaluate_motion_flow
+from .benchmark_photos import Progress, photos_of
+from .cli_arguments import load_pipeline, pick_device, pick_dtype
 from .errors import BadInputError
 from .hub import DEFAULT_DEBLURRER, DEFAULT_ESTIMATOR, is_pipeline, pipeline_components, resolve_name
-from .metrics import MOTION_BORDER, motion_mse, motion_mse_published, psnr, ssim
-from .trajectories import offsets_at
+from .metrics import ssim
 from .video import whole_file
 
-if TYPE_CHECKING:
-    from .pipeline_blur_to_video import BlurToVideoPipeline
-
-BENCHMARKS = ("bsd-motion-flow",)
-FLOWS_PER_PHOTO = 3
+BENCHMARKS = ("bsd-motion-flow", "bsd-dynamic")
 NO_DEBLURRER = "none"
-# No more pairs than this wait for their figures, or a GPU would fill the memory with answers.
-QUEUED_PAIRS = 8
 
 # Table 2 of the paper, its synthetic set: reblur PSNR, reblur SSIM, motion MSE.
 PAPER_TABLE_2 = (
@@ -51,172 +37,6 @@ PAPER_TABLE_2 = (
     ("paper, bidirectional-linear", 38.64, 0.9872, 7.16),
     ("paper, quadratic", 38.90, 0.9882, 3.27),
 )
-
-Progress = Callable[[int, int], None]
-
-
-@dataclass(frozen=True)
-class MotionFlowPair:
-    """A blurred photo whose sharp frame and motion are known.
-
-    Args:
-        name: file name of the photo.
-        sharp: ``(1, 3, H, W)`` in [0, 1].
-        blurred: ``(1, 3, H, W)`` in [0, 1], of 8 bits' precision.
-        flow: ``(1, 2, H, W)``, the displacement over the exposure, dx and dy, whole pixels.
-    """
-
-    name: str
-    sharp: Tensor
-    blurred: Tensor
-    flow: Tensor
-
-
-def photo_generator(name: str) -> np.random.Generator:
-    """The random generator that a photo's name seeds, without its folder and suffix."""
-    return np.random.default_rng(int.from_bytes(hashlib.sha256(Path(name).stem.encode()).digest()[:16], "big"))
-
-
-def motion_flow_pairs(photo: Tensor, name: str, count: int = FLOWS_PER_PHOTO) -> Iterator[MotionFlowPair]:
-    """The blurred versions of one sharp photo.
-
-    Args:
-        photo: ``(1, 3, H, W)`` in [0, 1].
-        name: its file name, which alone decides about the motions.
-        count: how many versions.
-
-    Raises:
-        BadInputError: the photo is so small that the borders leave nothing of it.
-    """
-    generator = photo_generator(name)
-    for _ in range(count):
-        yield make_pair(photo, sample_flow(photo.shape[2], photo.shape[3], generator), name)
-
-
-def make_pair(photo: Tensor, flow: np.ndarray, name: str) -> MotionFlowPair:
-    """Blur ``photo`` ``(1, 3, H, W)`` along ``flow`` ``(2, H, W)`` and cut off what came from outside the photo."""
-    blurred = blur_with_flow(photo[0], flow)[None]
-    # A centred line reaches half its extent to either side; inside that border none leaves the photo (the smoothed end
-    # of a slanted one may, by a pixel, with next to no weight).
-    left, top = (int(np.abs(component).max()) // 2 for component in flow)
-    height, width = flow.shape[1:]
-    if min(height - 2 * top, width - 2 * left) <= 2 * MOTION_BORDER:
-        raise BadInputError(
-            f"{name}: {width}x{height} pixels are too few, as the borders of this benchmark leave nothing of them; "
-            "give photos with sides of at least 160 pixels"
-        )
-    window = (..., slice(top, height - top), slice(left, width - left))
-    return MotionFlowPair(
-        name=name,
-        sharp=photo[window].contiguous(),
-        blurred=(blurred[window].clamp(0, 1) * 255).round() / 255,
-        flow=torch.from_numpy(flow)[None][window].contiguous(),
-    )
-
-
-def score_motion(pair: MotionFlowPair, displacement: Tensor, reblurred: Tensor) -> dict[str, float]:
-    """Figures of an estimated motion.
-
-    Args:
-        pair: the question.
-        displacement: ``(1, 2, H, W)``, the offset at t = 1 less that at t = -1.
-        reblurred: ``(1, 3, H, W)``, what the motion makes of the true sharp frame.
-    """
-    return {
-        "reblur_psnr": float(psnr(reblurred, pair.blurred)),
-        "reblur_ssim": float(ssim(reblurred, pair.blurred)),
-        "motion_mse": float(motion_mse(displacement, pair.flow)),
-        "motion_mse_published": float(motion_mse_published(displacement, pair.flow)),
-        "motion_mse_zero": float(motion_mse(torch.zeros_like(pair.flow), pair.flow)),
-        "blurred_psnr": float(psnr(pair.blurred, pair.sharp)),
-        "blurred_ssim": float(ssim(pair.blurred, pair.sharp)),
-    }
-
-
-def score_sharp(pair: MotionFlowPair, deblurred: Tensor) -> dict[str, float]:
-    """Figures of a deblurred image ``(1, 3, H, W)``."""
-    return {
-        "deblur_psnr": float(psnr(deblurred, pair.sharp)),
-        "deblur_ssim": float(ssim(deblurred, pair.sharp)),
-    }
-
-
-def evaluate_motion_flow(
-    images: str | os.PathLike[str],
-    pipeline: BlurToVideoPipeline,
-    limit: int | None = None,
-    dtype: torch.dtype | None = None,
-    on_pair: Progress | None = None,
-) -> dict[str, Any]:
-    """Run ``bsd-motion-flow`` on a folder of sharp photos.
-
-    Args:
-        images: the folder; its photos are taken in the order of their names.
-        pipeline: estimator and, if there is one, deblurrer, just as a user runs them.
-        limit: only the first so many photos.
-        dtype: autocast type of the networks, ``None`` for none.
-        on_pair: called with the number of pairs done and of all.
-
-    Returns:
-        ``images``, ``pairs`` and the means over all pairs of the figures of :func:`score_motion` and
-        :func:`score_sharp`; the latter are ``None`` for a pipeline without a deblurrer.
-
-    Raises:
-        BadInputError: no folder, no photo in it, a photo that cannot be used, or a limit below 1.
-    """
-    photos = _photos(images, limit)
-    total, scores = len(photos) * FLOWS_PER_PHOTO, []
-    # The figures of one pair are computed while the networks see the next, as SSIM keeps one core only busy.
-    with ThreadPoolExecutor(1) as background:
-        for photo in photos:
-            sharp = pipeline.preprocess(photo).float().cpu()
-            for pair in motion_flow_pairs(sharp, str(photo)):
-                scores.append(background.submit(_score, pair, *_answers(pair, pipeline, dtype)))
-                scores[-min(len(scores), QUEUED_PAIRS)].result()
-                if on_pair is not None:
-                    on_pair(len(scores), total)
-        return {"images": len(photos), "pairs": total, **_means([score.result() for score in scores])}
-
-
-def _answers(
-    pair: MotionFlowPair, pipeline: BlurToVideoPipeline, dtype: torch.dtype | None
-) -> tuple[Tensor, Tensor, Tensor | None]:
-    """The displacement, the true sharp frame reblurred by the motion, and the deblurred image."""
-    blurred = pipeline.preprocess(pair.blurred[0])
-    control_points = pipeline.estimate(blurred, dtype=dtype)
-    ends = offsets_at(control_points, [-1.0, 1.0], pipeline.trajectory)
-    reblurred = pipeline.reblur(pair.sharp.to(blurred.device), control_points)
-    deblurred = None
-    if pipeline.deblurrer is not None:
-        shared = control_points if pipeline.estimators_agree else None
-        deblurred = pipeline.deblur(blurred, shared, dtype=dtype).float().cpu()
-    return (ends[:, 1] - ends[:, 0]).float().cpu(), reblurred.float().cpu(), deblurred
-
-
-def _score(
-    pair: MotionFlowPair, displacement: Tensor, reblurred: Tensor, deblurred: Tensor | None
-) -> dict[str, float | None]:
-    sharp = {"deblur_psnr": None, "deblur_ssim": None} if deblurred is None else score_sharp(pair, deblurred)
-    return {**score_motion(pair, displacement, reblurred), **sharp}
-
-
-def _means(scores: Sequence[dict[str, float | None]]) -> dict[str, float | None]:
-    """The mean of each figure; ``None`` where there is none, as without a deblurrer or for a blank photo's PSNR."""
-    means: dict[str, float | None] = {}
-    for name in scores[0]:
-        values = [math.nan if score[name] is None else score[name] for score in scores]
-        mean = float(np.mean(np.array(values, dtype=np.float64)))
-        means[name] = mean if math.isfinite(mean) else None
-    return means
-
-
-def _photos(images: str | os.PathLike[str], limit: int | None) -> list[Path]:
-    if limit is not None and limit < 1:
-        raise BadInputError(f"--limit is {limit}; give the number of photos to use, at least 1")
-    folder = Path(images).expanduser()
-    if not folder.is_dir():
-        raise BadInputError(f"{images}: is not a folder; give a folder of sharp photos")
-    return sorted(find_photos([str(folder)]), key=lambda photo: photo.name)[:limit]
 
 
 def run(
@@ -228,6 +48,7 @@ def run(
     output: str | os.PathLike[str] | None = None,
     device: str = "auto",
     dtype: str = "auto",
+    label_maps: str | os.PathLike[str] | None = None,
 ) -> dict[str, Any]:
     """What ``motion-offsets evaluate`` does: load the models, run a benchmark, say what was run with what.
 
@@ -243,6 +64,7 @@ def run(
         output: JSON file to write the result to as well.
         device: as everywhere on the command line.
         dtype: as everywhere, but ``"auto"`` is float32, so that figures do not depend on the machine's arithmetic.
+        label_maps: for ``bsd-dynamic``, the folder of label maps of the photos, by which objects are cut from them.
 
     Returns:
         The figures of the benchmark, and ``benchmark``, ``model``, ``deblurrer``, ``trajectory``, ``num_samples``,
@@ -253,7 +75,12 @@ def run(
     """
     if benchmark not in BENCHMARKS:
         raise BadInputError(f"benchmark is {benchmark!r}; it has to be one of {', '.join(BENCHMARKS)}")
-    _photos(images, limit)
+    photos_of(images, limit)
+    if (label_maps is None) == (benchmark == "bsd-dynamic"):
+        raise BadInputError(
+            f"{benchmark} {'wants' if label_maps is None else 'takes no'} --label-maps; it is the folder of PNG label "
+            "maps of the photos, and bsd-dynamic cuts its objects out by them"
+        )
     ssim(torch.zeros(1, 3, 16, 16), torch.zeros(1, 3, 16, 16))  # says at once if what it needs is not installed
     place = pick_device(device)
     precision = None if dtype == "auto" else pick_dtype(dtype, place)
@@ -262,8 +89,12 @@ def run(
         wanted = None if deblurrer == NO_DEBLURRER else deblurrer
         pipeline = load_pipeline(model, wanted, deblurs=deblurrer != NO_DEBLURRER).to(place)
         started = time.perf_counter()
-        with tqdm(desc=benchmark, unit="pair", file=sys.stderr, mininterval=2) as bar:
-            figures = evaluate_motion_flow(images, pipeline, limit, precision, _show_on(bar))
+        with tqdm(desc=benchmark, unit="image", file=sys.stderr, mininterval=2) as bar:
+            if label_maps is None:
+                figures = evaluate_motion_flow(images, pipeline, limit, precision, _show_on(bar))
+            else:
+                cases = DynamicCases(images, [images], [label_maps], limit)
+                figures = evaluate_dynamic(cases, pipeline, precision, _show_on(bar))
         names = _model_names(model, deblurrer)
         result = {
             "benchmark": benchmark,
@@ -290,7 +121,46 @@ def to_json(result: dict[str, Any]) -> str:
 
 
 def to_markdown(result: dict[str, Any]) -> str:
-    """A result of ``bsd-motion-flow`` as Markdown: one table beside the paper's Table 2, one of the deblurring."""
+    """A result as Markdown tables: beside the paper's Table 2, or beside what doing nothing scores."""
+    return _dynamic_tables(result) if result["benchmark"] == "bsd-dynamic" else _motion_flow_tables(result)
+
+
+def _dynamic_tables(result: dict[str, Any]) -> str:
+    rows = [
+        ("", "trajectory error, px", "reblur PSNR", "deblur PSNR", "deblur SSIM", "video PSNR"),
+        (
+            "ours",
+            *(
+                result[name]
+                for name in ("trajectory_error", "reblur_psnr", "deblur_psnr", "deblur_ssim", "video_psnr")
+            ),
+        ),
+        (
+            "no motion at all, the photo as it is",
+            *(
+                result[name]
+                for name in (
+                    "trajectory_error_zero",
+                    "blurred_psnr",
+                    "blurred_psnr",
+                    "blurred_ssim",
+                    "video_psnr_blurred",
+                )
+            ),
+        ),
+        ("the deblurred frame repeated", None, None, None, None, result["video_psnr_repeated"]),
+    ]
+    return "\n\n".join(
+        [
+            f"bsd-dynamic: {result['images']} scenes; {100 * result['valid_share']:.0f} % of their pixels have a "
+            f"known path, which departs from a straight line by {result['bend']:.2f} px (median); depth moves things "
+            f"by {result['depth_effect']:.2f} px.",
+            _markdown_table(rows),
+        ]
+    )
+
+
+def _motion_flow_tables(result: dict[str, Any]) -> str:
     ours = (f"ours, {result['model']}", result["reblur_psnr"], result["reblur_ssim"], result["motion_mse"])
     motion = [("", "reblur PSNR", "reblur SSIM", "motion MSE"), *PAPER_TABLE_2, ours]
     motion.append(("no motion at all", result["blurred_psnr"], result["blurred_ssim"], result["motion_mse_zero"]))

@@ -1,0 +1,312 @@
+"""``bsd-dynamic``: shaken cameras, depth and moving objects, with exact trajectories that are no straight lines.
+
+Each sharp photo is the background of one scene; its name decides about everything in it. What is rendered is kept in a
+cache, so that the next run starts at once; the checksum tells whether two runs saw the same images.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import zipfile
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from scipy import stats
+from torch import Tensor
+
+from .benchmark_photos import Checksum, Progress, means, photo_generator, photos_of
+from .data.augmentation import degrade
+from .data.cutouts import Cutout, load_objects
+from .data.dynamic_scenes import GAMMA, Scene, Window, render, true_offsets
+from .data.photos import read_photo
+from .data.scene_sampling import SceneRecipe, sample_scene
+from .errors import BadInputError
+from .exposure import expose
+from .metrics import psnr, ssim
+from .trajectories import offsets_at, sample_times, trajectory_basis
+from .video import whole_file
+
+if TYPE_CHECKING:
+    from .pipeline_blur_to_video import BlurToVideoPipeline
+
+VERSION = 1  # of the scenes; another one does not use this one's cache
+MARGIN = 24  # pixels of the photo that the camera can turn towards
+SMALLEST = 160  # shortest side of a photo, pixels
+SAMPLES, FRAMES = 15, 7
+RECIPE = SceneRecipe(lights_share=0.15)
+NOISE = (1.0, 0.01, 0.5)  # every image has some noise, half of them are JPEG files
+QUEUED_SCENES = 8
+CACHE_VARIABLE = "MOTION_OFFSETS_CACHE"
+
+
+@dataclass(frozen=True)
+class DynamicCase:
+    """One scene as a camera sees it, and the truth about it.
+
+    Args:
+        blurred: ``(1, 3, H, W)`` in [0, 1], of 8 bits' precision, with noise and JPEG as the case may be.
+        sharp: ``(1, 3, H, W)``, the frame at t = 0.
+        frames: ``(1, 7, 3, H, W)``, evenly over the exposure.
+        offsets: ``(1, 15, 2, H, W)``, the true motion offsets, pixels.
+        valid: ``(1, 1, H, W)`` bool, where they are defined all the time.
+        depth_effect: mean length in pixels of what depth adds to the offsets at both ends of the exposure.
+    """
+
+    blurred: Tensor
+    sharp: Tensor
+    frames: Tensor
+    offsets: Tensor
+    valid: Tensor
+    depth_effect: float
+
+    @property
+    def bend(self) -> float:
+        """Median over the valid pixels of how far a path departs from the line between its ends, pixels."""
+        path = self.offsets[0]
+        chord = path[-1] - path[0]
+        away = path - path[:1]
+        across = (away[:, 0] * chord[1] - away[:, 1] * chord[0]).abs() / chord.norm(dim=0).clamp(min=1e-6)
+        return float(across.amax(0)[self.valid[0, 0]].median()) if self.valid.any() else 0.0
+
+
+def dynamic_case(photo: np.ndarray, name: str, objects: Sequence[Cutout]) -> DynamicCase:
+    """The scene that a photo's name decides on.
+
+    Args:
+        photo: ``(H, W, 3)`` uint8.
+        name: its file name.
+        objects: what may move before it.
+
+    Raises:
+        BadInputError: the photo is too small.
+    """
+    height, width = photo.shape[:2]
+    if min(height, width) < SMALLEST:
+        raise BadInputError(
+            f"{name}: is {width}x{height} pixels; give photos with sides of at least {SMALLEST} pixels"
+        )
+    generator = photo_generator(name)
+    window = Window(MARGIN, MARGIN, height - 2 * MARGIN, width - 2 * MARGIN)
+    scene = sample_scene(photo, objects, window, generator, RECIPE)
+    shot = render(scene, window)
+    frames = render(scene, window, FRAMES, keep_frames=True).frames
+    assert frames is not None
+    return DynamicCase(
+        blurred=degrade(shot.blurred[0], *NOISE, generator)[None],
+        sharp=_eight_bits(shot.sharp),
+        frames=_eight_bits(frames),
+        offsets=true_offsets(scene, window, sample_times(SAMPLES), shot.layer),
+        valid=shot.valid,
+        depth_effect=_depth_effect(scene, window, shot.layer, shot.valid),
+    )
+
+
+def _eight_bits(images: Tensor) -> Tensor:
+    return (images.clamp(0, 1) * 255).round() / 255
+
+
+def _depth_effect(scene: Scene, window: Window, seen: Tensor, valid: Tensor) -> float:
+    ends = torch.tensor([-1.0, 1.0])
+    deep = true_offsets(scene, window, ends, seen)
+    scene.motion.plane = torch.tensor([0.0, 0, 1], dtype=torch.float64).expand_as(scene.motion.plane)
+    length = (deep - true_offsets(scene, window, ends, seen)).norm(dim=2).mean(1, keepdim=True)
+    return float(length[valid].mean()) if valid.any() else 0.0
+
+
+class DynamicCases:
+    """The cases of a folder's photos, rendered once and kept in a cache.
+
+    Args:
+        images: folder of sharp photos.
+        objects: folders to cut objects from; by default the photos themselves.
+        label_maps: label maps of these, a folder for each.
+        limit: only the first so many photos.
+        cache: folder of the cache; by default ``$MOTION_OFFSETS_CACHE`` or ``~/.cache/motion-offsets``.
+    """
+
+    def __init__(
+        self,
+        images: str | os.PathLike[str],
+        objects: Sequence[str | os.PathLike[str]] = (),
+        label_maps: Sequence[str | os.PathLike[str]] = (),
+        limit: int | None = None,
+        cache: str | os.PathLike[str] | None = None,
+    ):
+        self.photos = photos_of(images, limit)
+        self.objects = load_objects(
+            [Path(folder) for folder in objects or [images]], [Path(maps) for maps in label_maps]
+        )
+        self.cache = Path(cache or os.environ.get(CACHE_VARIABLE) or "~/.cache/motion-offsets").expanduser()
+        digest = hashlib.sha256(f"{VERSION} {RECIPE} {NOISE} {MARGIN}".encode())
+        for cutout in self.objects:
+            digest.update(cutout.colour.tobytes() + cutout.alpha.tobytes())
+        self._objects_digest = digest.digest()
+
+    def __len__(self) -> int:
+        return len(self.photos)
+
+    def __iter__(self) -> Iterator[DynamicCase]:
+        for photo in self.photos:
+            yield self.case(photo)
+
+    def case(self, photo: Path) -> DynamicCase:
+        """The case of one photo, from the cache if it is there."""
+        key = hashlib.sha256(self._objects_digest + photo.name.encode() + photo.read_bytes()).hexdigest()[:20]
+        kept = self.cache / "bsd-dynamic" / f"{photo.stem}-{key}.npz"
+        if kept.is_file():
+            try:
+                return _read_case(kept)
+            except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+                kept.unlink()  # damaged: it is made again
+        case = dynamic_case(read_photo(photo), photo.name, self.objects)
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        with whole_file(kept, (".npz",)) as partial:
+            _write_case(partial, case)
+        return case
+
+
+def _write_case(path: Path, case: DynamicCase) -> None:
+    pictures = {name: (getattr(case, name) * 255).round().byte().numpy() for name in ("blurred", "sharp", "frames")}
+    with path.open("wb") as file:
+        np.savez(
+            file,
+            **pictures,
+            offsets=case.offsets.numpy(),
+            valid=np.packbits(case.valid.numpy()),
+            depth_effect=case.depth_effect,
+        )
+
+
+def _read_case(path: Path) -> DynamicCase:
+    with np.load(path, allow_pickle=False) as kept:
+        pictures = {name: torch.from_numpy(kept[name]).float() / 255 for name in ("blurred", "sharp", "frames")}
+        height, width = pictures["sharp"].shape[2:]
+        valid = np.unpackbits(kept["valid"], count=height * width).astype(bool).reshape(1, 1, height, width)
+        offsets = torch.from_numpy(kept["offsets"])
+        return DynamicCase(
+            **pictures, offsets=offsets, valid=torch.from_numpy(valid), depth_effect=float(kept["depth_effect"])
+        )
+
+
+def path_error(found: Tensor, true: Tensor, valid: Tensor) -> float:
+    """Mean distance of the paths from the true ones over the whole exposure, the better direction of time a pixel.
+
+    Args:
+        found: ``(1, N, 2, H, W)``, pixels.
+        true: the same shape.
+        valid: ``(1, 1, H, W)`` bool, the pixels that count.
+
+    Returns:
+        Pixels.
+    """
+    forwards, backwards = ((path - true).norm(dim=2).mean(1) for path in (found, found.flip(1)))
+    return float(torch.minimum(forwards, backwards)[valid[:, 0]].mean(dtype=torch.float64))
+
+
+def video_psnr(frames: Tensor, true: Tensor) -> float:
+    """Mean PSNR in dB of the frames ``(1, T, 3, H, W)``, the clip run in the better direction of time."""
+    return max(float(psnr(clip[0], true[0]).mean()) for clip in (frames, frames.flip(1)))
+
+
+@dataclass(frozen=True)
+class _Answer:
+    offsets: Tensor
+    reblurred: Tensor
+    deblurred: Tensor | None
+    frames: Tensor | None
+    consistency: float | None
+
+
+def _answer(case: DynamicCase, pipeline: BlurToVideoPipeline, dtype: torch.dtype | None) -> _Answer:
+    blurred = pipeline.preprocess(case.blurred[0])
+    points = pipeline.estimate(blurred, dtype=dtype)
+    basis = trajectory_basis(pipeline.trajectory, sample_times(SAMPLES), pipeline.num_samples)
+    # The truth was averaged in linear light, whatever the estimator was trained with.
+    reblurred = expose(case.sharp.to(points.device), points, basis.to(points.device), gamma=GAMMA)
+    offsets = offsets_at(points, sample_times(SAMPLES), pipeline.trajectory)
+    deblurred = frames = consistency = None
+    if pipeline.deblurrer is not None:
+        deblurred = pipeline.deblur(blurred, points if pipeline.estimators_agree else None, dtype=dtype)
+        times = torch.linspace(-1, 1, FRAMES).tolist()
+        frames = torch.stack([frame.float().cpu() for frame in pipeline.frames(deblurred, points, times)], 1)
+        consistency = pipeline.assess(blurred, deblurred, pipeline.reblur(deblurred, points), points).reblur_psnr
+        deblurred = deblurred.float().cpu()
+    return _Answer(offsets.float().cpu(), reblurred.float().cpu(), deblurred, frames, consistency)
+
+
+def _score(case: DynamicCase, answer: _Answer) -> dict[str, float | None]:
+    still, deblurred = torch.zeros_like(case.offsets), answer.deblurred
+    scores: dict[str, float | None] = {
+        "trajectory_error": path_error(answer.offsets, case.offsets, case.valid),
+        "trajectory_error_zero": path_error(still, case.offsets, case.valid),
+        "reblur_psnr": float(psnr(answer.reblurred, case.blurred)),
+        "reblur_ssim": float(ssim(answer.reblurred, case.blurred)),
+        "blurred_psnr": float(psnr(case.blurred, case.sharp)),
+        "blurred_ssim": float(ssim(case.blurred, case.sharp)),
+        "video_psnr_blurred": video_psnr(case.blurred[:, None].expand_as(case.frames), case.frames),
+    }
+    if deblurred is not None and answer.frames is not None:
+        scores["deblur_psnr"] = float(psnr(deblurred, case.sharp))
+        scores["deblur_ssim"] = float(ssim(deblurred, case.sharp))
+        scores["video_psnr"] = video_psnr(answer.frames, case.frames)
+        scores["video_psnr_repeated"] = video_psnr(deblurred[:, None].expand_as(case.frames), case.frames)
+    else:
+        scores |= dict.fromkeys(("deblur_psnr", "deblur_ssim", "video_psnr", "video_psnr_repeated"))
+    facts = {
+        "valid_share": float(case.valid.float().mean()),
+        "bend": case.bend,
+        "depth_effect": case.depth_effect,
+        "consistency": answer.consistency,
+    }
+    return {**scores, **facts}
+
+
+def evaluate_dynamic(
+    cases: DynamicCases,
+    pipeline: BlurToVideoPipeline,
+    dtype: torch.dtype | None = None,
+    on_case: Progress | None = None,
+) -> dict[str, Any]:
+    """Run ``bsd-dynamic``.
+
+    Args:
+        cases: the questions.
+        pipeline: estimator and, if there is one, deblurrer, just as a user runs them.
+        dtype: autocast type of the networks, ``None`` for none.
+        on_case: called with the number of cases done and of all.
+
+    Returns:
+        ``images``; the means over all scenes of ``trajectory_error`` in pixels, PSNR and SSIM reblurred and deblurred,
+        ``video_psnr`` of seven frames, each beside what doing nothing scores (``..._zero``, ``blurred_...``, the
+        deblurred or the blurred frame repeated); the rank correlation of the consistency with the trajectory error,
+        which is to be negative; and what the scenes are like: ``valid_share``, median ``bend`` of the paths and
+        ``depth_effect`` in pixels, ``data_sha256``. What needs a deblurrer is ``None`` without one.
+    """
+    checksum, scores = Checksum(), []
+    # The figures of one scene are computed while the networks see the next.
+    with ThreadPoolExecutor(1) as background:
+        for case in cases:
+            checksum.add(case.blurred)
+            scores.append(background.submit(_score, case, _answer(case, pipeline, dtype)))
+            scores[-min(len(scores), QUEUED_SCENES)].result()
+            if on_case is not None:
+                on_case(len(scores), len(cases))
+        rows = [score.result() for score in scores]
+    figures = means(rows)
+    figures.pop("consistency")
+    figures["bend"] = float(np.median([row["bend"] for row in rows]))
+    figures["consistency_rank_correlation"] = _rank_correlation(rows)
+    return {"images": len(rows), **figures, "data_sha256": checksum.hexdigest()}
+
+
+def _rank_correlation(rows: Sequence[dict[str, float | None]]) -> float | None:
+    consistency, error = ([row[name] for row in rows] for name in ("consistency", "trajectory_error"))
+    if len(rows) < 3 or None in consistency or len(set(consistency)) < 2 or len(set(error)) < 2:
+        return None
+    return float(stats.spearmanr(consistency, error).statistic)

@@ -1,0 +1,122 @@
+"""bsd-dynamic: what the name decides, the cache, scores of known answers, and the whole run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from motion_offsets.benchmark_dynamic import DynamicCases, dynamic_case, path_error, video_psnr
+from motion_offsets.configuration_etraj import EtrajConfig
+from motion_offsets.configuration_ma_dmphn import MaDmphnConfig
+from motion_offsets.data.cutouts import Cutout
+from motion_offsets.data.dynamic_scenes import GAMMA
+from motion_offsets.errors import BadInputError
+from motion_offsets.evaluation import run, to_json, to_markdown
+from motion_offsets.exposure import create_blur
+from motion_offsets.metrics import psnr
+from motion_offsets.modeling_etraj import EtrajModel
+from motion_offsets.modeling_ma_dmphn import MaDmphnForImageDeblurring
+
+
+@pytest.fixture
+def folders(tmp_path: Path, astronaut: torch.Tensor, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
+    """Three photos of 176x168 pixels, and label maps with an object in the middle of each."""
+    photos, maps = tmp_path / "photos", tmp_path / "maps"
+    photos.mkdir()
+    maps.mkdir()
+    pixels = (astronaut[0].permute(1, 2, 0) * 255).round().to(torch.uint8).numpy()
+    labels = np.zeros((168, 176), np.uint8)
+    labels[60:110, 70:120] = 1
+    for number, name in enumerate("abc"):
+        Image.fromarray(pixels[30 * number : 30 * number + 168, 150:326]).save(photos / f"{name}.png")
+        Image.fromarray(labels).save(maps / f"{name}.png")
+    monkeypatch.setenv("MOTION_OFFSETS_CACHE", str(tmp_path / "cache"))
+    return photos, maps
+
+
+def test_cases_come_from_the_cache_as_they_were_made(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    photos, maps = folders
+    cases = DynamicCases(photos, [photos], [maps])
+    made = list(cases)
+    kept = sorted((tmp_path / "cache" / "bsd-dynamic").iterdir())
+    assert [path.name[0] for path in kept] == ["a", "b", "c"]
+    for first, again in zip(made, DynamicCases(photos, [photos], [maps]), strict=True):
+        for name in ("blurred", "sharp", "frames", "offsets", "valid"):
+            assert torch.equal(getattr(first, name), getattr(again, name)), name
+    kept[1].write_bytes(b"damaged")
+    assert torch.equal(cases.case(cases.photos[1]).blurred, made[1].blurred)
+    assert not torch.equal(made[0].offsets, made[1].offsets)
+
+
+def test_a_case_is_what_its_offsets_say(astronaut: torch.Tensor) -> None:
+    photo = (astronaut[0].permute(1, 2, 0) * 255).byte().numpy()[:, :400]
+    ball = Cutout(np.full((40, 40, 3), 90, np.uint8), np.ones((40, 40), np.float32))
+    case = dynamic_case(photo, "a-photo.png", [ball])
+    assert case.blurred.shape == case.sharp.shape == (1, 3, 512 - 48, 400 - 48)
+    assert case.frames.shape == (1, 7, *case.sharp.shape[1:])
+    assert (case.frames[:, 3] - case.sharp).abs().max() < 1.5 / 255
+    reblurred = create_blur(case.sharp, case.offsets, gamma=GAMMA)
+    valid = case.valid.expand_as(case.blurred)
+    error = (reblurred - case.blurred)[valid].square().mean()
+    assert error < 0.02**2
+    assert error < 0.5 * (case.sharp - case.blurred)[valid].square().mean()
+    assert case.bend > 0.3
+    assert case.depth_effect > 0.1
+
+
+def test_paths_are_compared_in_the_better_direction_of_time_pixel_by_pixel() -> None:
+    true = torch.randn(1, 5, 2, 6, 7)
+    valid = torch.ones(1, 1, 6, 7, dtype=torch.bool)
+    mixed = true.clone()
+    mixed[..., :3] = true.flip(1)[..., :3]
+    assert path_error(mixed, true, valid) == 0
+    shifted = true + torch.tensor([3.0, 4.0]).view(1, 1, 2, 1, 1)
+    assert path_error(shifted, true, valid) == pytest.approx(5, abs=0.5)
+    valid[...] = False
+    valid[..., 0, 0] = True
+    true[..., 0, 0] = 0
+    assert path_error(torch.full_like(true, 2), true, valid) == pytest.approx(8**0.5)
+
+
+def test_a_clip_run_backwards_scores_the_same() -> None:
+    true = torch.rand(1, 7, 3, 8, 8)
+    noisy = (true + 0.1 * torch.randn_like(true)).clamp(0, 1)
+    assert video_psnr(noisy, true) == pytest.approx(float(psnr(noisy[0], true[0]).mean()))
+    assert video_psnr(noisy.flip(1), true) == pytest.approx(video_psnr(noisy, true))
+
+
+def test_the_whole_run(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    EtrajModel(EtrajConfig(base_channels=2)).save_pretrained(tmp_path / "estimator")
+    deblurrer = MaDmphnForImageDeblurring(MaDmphnConfig(base_channels=2, levels=(1,)))
+    deblurrer.save_pretrained(tmp_path / "deblurrer")
+    names = {"model": str(tmp_path / "estimator"), "deblurrer": str(tmp_path / "deblurrer")}
+    photos, maps = folders
+    result = run("bsd-dynamic", photos, **names, label_maps=maps, device="cpu")
+    assert result["images"] == 3
+    assert result["trajectory_error_zero"] > 0.5
+    assert -1 <= result["consistency_rank_correlation"] <= 1
+    assert result["valid_share"] > 0.5
+    assert result["video_psnr"] > 5
+    assert json.loads(to_json(result))["data_sha256"] == result["data_sha256"]
+    assert "trajectory error" in to_markdown(result)
+    alone = run("bsd-dynamic", photos, names["model"], "none", label_maps=maps, limit=2, device="cpu")
+    assert alone["deblur_psnr"] is None
+    assert alone["consistency_rank_correlation"] is None
+    assert alone["images"] == 2
+
+
+def test_bad_input_is_one_line(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    photos, maps = folders
+    with pytest.raises(BadInputError, match="bsd-dynamic wants --label-maps"):
+        run("bsd-dynamic", photos)
+    with pytest.raises(BadInputError, match="bsd-motion-flow takes no --label-maps"):
+        run("bsd-motion-flow", photos, label_maps=maps)
+    Image.new("RGB", (100, 300)).save(photos / "d.png")
+    with pytest.raises(BadInputError, match=r"d\.png: is 100x300 pixels.*160"):
+        list(DynamicCases(photos, [photos], [maps]))
