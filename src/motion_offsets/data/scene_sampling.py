@@ -30,7 +30,7 @@ class SceneRecipe:
     """Largest cubic part, pixels."""
     roll: float = 0.02
     """Largest turn about the line of sight, radians."""
-    shift: float = 5.0
+    shift: float = 12.0
     """Largest motion that the camera's shift gives to a plane of inverse depth 1, pixels."""
     approach: float = 0.012
     """Largest shift along the line of sight, of the depth of a plane of inverse depth 1."""
