@@ -165,6 +165,7 @@ def test_own_faults_exit_with_one(models: Path, photo: Path, tmp_path: Path, mon
 def test_deblur_and_trajectories(models: Path, photo: Path, tmp_path: Path) -> None:
     arguments = ("--model", models / "motion", "--deblurrer", models / "sharp")
     assert run("deblur", photo, "-o", tmp_path / "sharp.png", *arguments).exit_code == 0
+    assert run("deblur", photo, "-o", tmp_path / "map.png", "--method", "map", *arguments).exit_code == 0
     with Image.open(tmp_path / "sharp.png") as sharp, Image.open(photo) as blurred:
         np.testing.assert_array_equal(np.asarray(sharp), np.asarray(blurred))
     assert run("trajectories", photo, "-o", tmp_path / "drawn", "--model", models / "motion").exit_code == 0

@@ -207,17 +207,27 @@ def deblur(
     output: Output,
     model: Model = DEFAULT_ESTIMATOR,
     deblurrer: Deblurrer = None,
+    method: Annotated[
+        str, typer.Option(help="network, or map: deconvolution along the estimated motion, without a network.")
+    ] = "network",
     device: Device = "auto",
     dtype: Dtype = "auto",
     max_memory: MaxMemory = "4GB",
     debug: Debug = False,
 ) -> None:
     """Make the sharp frame of each photo: OUT if it is a picture's name, else OUT/<photo>.png."""
+    if method not in ("network", "map"):
+        raise BadInputError(f"--method is {method!r}; give network or map")
 
     def sharp(pipe: BlurToVideoPipeline, photo: Path, memory: float, autocast: torch.dtype | None) -> Any:
-        return pipe.post_process(pipe.deblur(pipe.preprocess(str(photo)), None, memory, autocast))[0]
+        pixel_values = pipe.preprocess(str(photo))
+        if method == "network":
+            return pipe.post_process(pipe.deblur(pixel_values, None, memory, autocast))[0]
+        return pipe.post_process(pipe.deconvolve(pixel_values, pipe.estimate(pixel_values, memory, autocast)))[0]
 
-    _make_pictures(sharp, photos, output, max_memory, debug, model, deblurrer, device, dtype)
+    _make_pictures(
+        sharp, photos, output, max_memory, debug, model, deblurrer, device, dtype, deblurs=method == "network"
+    )
 
 
 @app.command()

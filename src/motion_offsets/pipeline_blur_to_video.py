@@ -18,6 +18,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from .consistency import Consistency, assess
+from .deconvolution import deconvolve
 from .errors import BadInputError
 from .exposure import expose
 from .hub import load_deblurrer, load_estimator, pipeline_components, plain_errors, resolve_name
@@ -296,6 +297,14 @@ class BlurToVideoPipeline(DiffusionPipeline):
         stacked = pixel_values if control_points is None else torch.cat([pixel_values, control_points], dim=1)
         result = run_tiled(sharp, stacked, _tile_pixels(pixel_values, max_memory, DEBLURRER_BYTES), on_tile)
         return result.clamp_(0, 1)
+
+    def deconvolve(self, pixel_values: Tensor, control_points: Tensor, **options: Any) -> Tensor:
+        """Sharp frames ``(B, 3, H, W)`` without a network: the images that, blurred along ``control_points``, best
+        explain the photos; options as in :func:`~motion_offsets.deconvolution.deconvolve`."""
+        config = self.estimator.config
+        light = {"padding_mode": config.padding_mode, "gamma": config.gamma, **options}
+        basis = self.estimator.sample_basis(pixel_values.device)
+        return deconvolve(pixel_values.clone(), control_points.clone(), basis, **light)
 
     @torch.inference_mode()
     def frame_at(self, sharp: Tensor, control_points: Tensor, time: float) -> Tensor:
