@@ -60,7 +60,9 @@ def _load(source: str, split: str, streaming: bool, cache_dir: str | None, argum
     elif path.is_dir():
         name = str(path)
     try:
-        return datasets.load_dataset(name, split=_known_split(split), streaming=streaming, cache_dir=cache_dir, **given)
+        return datasets.load_dataset(
+            name, split=_known_split(split), streaming=streaming, cache_dir=cache_dir, **given
+        )
     except DatasetNotFoundError as error:
         raise BadInputError(f"{source}: not found on the Hub, or private; check the name, or log in") from error
     except DatasetGenerationError as error:
@@ -151,10 +153,9 @@ def _bytes_of(picture: Mapping[str, Any]) -> bytes:
         return picture["bytes"]
     if os.path.isfile(picture["path"]):
         return Path(picture["path"]).read_bytes()
-    from fsspec import open as open_remote  # a picture that a Hub repository keeps beside its table
+    from huggingface_hub import HfFileSystem  # a picture that a Hub repository keeps beside its table
 
-    with open_remote(picture["path"], "rb") as remote:
-        return remote.read()
+    return HfFileSystem().read_bytes(picture["path"])
 
 
 def _numbered_table(data: Any) -> Dataset:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import errno
 import io
-import json
 import os
 import re
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +14,9 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from ..errors import BadInputError
-from .file_trees import FileTree, listed, picture_size
+from .file_trees import FileTree, picture_size
 from .layouts import Pair, has_roles, is_gopro, numbered, of_split, pairs_by_role, split_name, split_of_folders
+from .tree_datasets import checked_size, examples_of, from_rows, import_datasets, png
 
 if TYPE_CHECKING:
     from datasets import Dataset, Features, IterableDataset
@@ -30,8 +29,6 @@ _HUB_NAME = re.compile(r"(?:hf://datasets/)?[\w.-]+/[\w.-]+")
 # How alike the halves of a picture are (correlation of small grey versions) where they show the same scene.
 _SAME_SCENE = 0.8
 _LOOKED_AT = 3
-# Raised whenever what the generator makes of the same files changes, so that caches of earlier versions are not used.
-_CACHE_VERSION = 1
 
 
 def load_pairs(
@@ -110,15 +107,6 @@ def load_pairs(
     return from_rows(_pair_examples, tree, rows, pair_features(), split, streaming, cache, halves=layout == LAYOUTS[2])
 
 
-def import_datasets(user: str) -> Any:
-    """The package ``datasets``, or a :class:`BadInputError` that says how to install it."""
-    try:
-        import datasets
-    except ImportError as error:
-        raise BadInputError(f"{user} needs datasets: pip install 'motion-offsets[train]'") from error
-    return datasets
-
-
 def pair_features() -> Features:
     """The columns of every data set of pairs."""
     from datasets import Features, Value
@@ -126,59 +114,6 @@ def pair_features() -> Features:
 
     picture = ImageFeature(mode="RGB")
     return Features(blurred=picture, sharp=picture, sequence=Value("string"), frame=Value("int64"))
-
-
-def from_rows(
-    examples: Callable[..., Iterator[dict[str, Any]]],
-    tree: FileTree,
-    rows: Sequence[list[Any]],
-    features: Features,
-    split: str,
-    streaming: bool,
-    cache_dir: str | None,
-    **settings: Any,
-) -> Dataset | IterableDataset:
-    """A data set whose examples a generator makes of rows of names in a file tree.
-
-    Args:
-        examples: called with ``root``, ``rows`` and the settings; a function of a module, so that it can be pickled.
-        rows: JSON values, one an example; together with the settings they decide whether the cache is still good.
-    """
-    from datasets import Dataset, IterableDataset, NamedSplit
-    from datasets.exceptions import DatasetGenerationError
-
-    name = NamedSplit(split_name(split))
-    root = str(tree.root.absolute())
-    if streaming:
-        # A list is what datasets divides among the workers of a DataLoader.
-        values = {"root": root, "rows": list(rows), **settings}
-        return IterableDataset.from_generator(examples, features=features, gen_kwargs=values, split=name)
-    # One text, because the hash of a list depends on which of its strings are the same object.
-    values = {"root": root, "rows": json.dumps([_CACHE_VERSION, *rows]), **settings}
-    try:
-        return Dataset.from_generator(examples, features=features, cache_dir=cache_dir, gen_kwargs=values, split=name)
-    except DatasetGenerationError as error:
-        cause = error.__cause__
-        if isinstance(cause, BadInputError):
-            raise cause from None
-        if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise BadInputError(
-                f"{tree.root}: no space left for the cache of datasets; free some, or give another cache_dir"
-            ) from None
-        raise
-
-
-def rows_of(rows: str | list[list[Any]]) -> list[list[Any]]:
-    """The rows that :func:`from_rows` handed to a generator."""
-    return json.loads(rows)[1:] if isinstance(rows, str) else rows
-
-
-def png(pixels: Image.Image | np.ndarray) -> bytes:
-    """Encode losslessly, quickly rather than small."""
-    picture = pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)
-    buffer = io.BytesIO()
-    picture.save(buffer, "PNG", compress_level=1)
-    return buffer.getvalue()
 
 
 def _holds_files(source: str | os.PathLike[str], path: Path) -> bool:
@@ -208,8 +143,8 @@ def _recognised(source: str | os.PathLike[str], tree: FileTree, pictures: Sequen
     if _look_side_by_side(tree, pictures):
         return "side-by-side"
     raise BadInputError(
-        f"{source}: its pictures are in no layout of pairs; put them in two folders, blur and sharp, or name the layout: "
-        f"{', '.join(LAYOUTS)}"
+        f"{source}: its pictures are in no layout of pairs; put them in two folders, blur and sharp, or name the "
+        f"layout: {', '.join(LAYOUTS)}"
     )
 
 
@@ -253,32 +188,26 @@ def _warn_of_missing(source: str, split: str, count: int) -> None:
 
 
 def _pair_examples(root: str, rows: str | list[list[Any]], halves: bool) -> Iterator[dict[str, Any]]:
-    """Examples of the rows ``sequence, frame, blurred, sharp, ...``; all faults are told in one error at the end."""
-    tree, faults, several = FileTree(Path(root)), [], isinstance(rows, str)
-    for sequence, frame, blurred, sharp, *_ in rows_of(rows):
-        try:
-            pictures = _halves(tree, blurred) if halves else _partners(tree, blurred, sharp)
-        except BadInputError as error:
-            faults.append(str(error))
-            if not several:
-                break
-            continue
-        yield {**pictures, "sequence": sequence, "frame": frame}
-    if faults:
-        counted = f"{len(faults)} pairs" if len(faults) > 1 else "a pair"
-        raise BadInputError(f"{root}: {counted} cannot be used: {listed(faults, len(faults))}; replace or remove them")
+    """Examples of the rows ``sequence, frame, blurred, sharp, stamps...``."""
+
+    def make(tree: FileTree, row: list[Any]) -> dict[str, Any]:
+        sequence, frame, blurred, sharp, *_ = row
+        pictures = _halves(tree, blurred) if halves else _partners(tree, blurred, sharp)
+        return {**pictures, "sequence": sequence, "frame": frame}
+
+    return examples_of(root, rows, make, "pair")
 
 
 def _partners(tree: FileTree, blurred: str, sharp: str) -> dict[str, Any]:
     data = {name: tree.read(name) for name in (blurred, sharp)}
-    sizes = {name: _checked_size(name, data[name]) for name in data}
+    sizes = {name: checked_size(name, data[name]) for name in data}
     check_same_size(blurred, sizes[blurred], sharp, sizes[sharp])
     return {"blurred": tree.reference(blurred, data[blurred]), "sharp": tree.reference(sharp, data[sharp])}
 
 
 def _halves(tree: FileTree, name: str) -> dict[str, Any]:
     data = tree.read(name)
-    width, height = _checked_size(name, data)
+    width, height = checked_size(name, data)
     if width % 2:
         raise BadInputError(f"{name} is {width} pixels wide, which is odd, so it has no two halves")
     with Image.open(io.BytesIO(data)) as image:
@@ -291,10 +220,3 @@ def _halves(tree: FileTree, name: str) -> dict[str, Any]:
 def check_same_size(blurred: str, size: tuple[int, int], sharp: str, other: tuple[int, int]) -> None:
     if size != other:
         raise BadInputError(f"{blurred} is {size[0]}x{size[1]}, but {sharp} is {other[0]}x{other[1]}")
-
-
-def _checked_size(name: str, data: bytes) -> tuple[int, int]:
-    try:
-        return picture_size(data)
-    except BadInputError as error:
-        raise BadInputError(f"{name} {error}") from None
