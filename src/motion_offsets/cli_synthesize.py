@@ -57,6 +57,7 @@ def register(
         """
         from .data.pair_writers import WriteError
         from .data.synthesis import Synthesis, SynthesisSettings
+        from .data.tree_datasets import import_datasets
 
         settings = SynthesisSettings(
             recipe=recipe,
@@ -72,6 +73,8 @@ def register(
         found = find_videos(sources) if recipe is None else find_photos(sources)
         out = Path(output).expanduser()
         check_output_folder(out)
+        if format == "parquet" or push_to_hub is not None:
+            import_datasets("Parquet").disable_progress_bars()
         if push_to_hub is not None:
             from .data.pair_upload import check_login
 

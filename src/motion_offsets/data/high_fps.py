@@ -23,8 +23,8 @@ MIN_FPS = 200.0
 
 # Frames are compared as small grey pictures.
 _THUMB_WIDTH = 160
-# A frame of which no grey level has changed by more is the one before it, compressed again.
-_DUPLICATE_LEVELS = 1
+# A frame whose grey levels differ by no more, on average and anywhere, is the one before it, compressed again.
+_DUPLICATE_MEAN, _DUPLICATE_MOST = 0.1, 16
 # A cut changes the mean grey level difference by much, and by much more than the frames before it did.
 _CUT_LEVELS, _CUT_RATIO, _CUT_MEMORY = 12.0, 5.0, 24
 # Phones store slow motion at 30 frames a second, with the rate of the camera beside it.
@@ -116,10 +116,10 @@ def _windows(
         if before is not None:
             same_size = size == (frame.width, frame.height)
             difference = np.abs(thumb - before) if same_size else np.full(1, 255)
-            if difference.max() <= _DUPLICATE_LEVELS:
+            change = float(difference.mean())
+            if change <= _DUPLICATE_MEAN and difference.max() <= _DUPLICATE_MOST:
                 skipped.duplicates += 1
                 continue
-            change = float(difference.mean())
             if _is_cut(change, changes):
                 skipped.cuts += 1
                 kept.clear()

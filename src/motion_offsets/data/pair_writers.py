@@ -67,13 +67,14 @@ class ParquetWriter:
 
     def __init__(self, root: Path, split: str) -> None:
         self._datasets = import_datasets("Parquet")
+        from pyarrow import parquet  # comes with datasets
+
         self._folder, self._split = root / "data", split
         self.done: set[tuple[str, int]] = set()
         self._waiting: list[dict] = []
         self._files = 0
         while self._path().is_file():
-            columns = ["sequence", "frame"]
-            rows = self._datasets.Dataset.from_parquet(str(self._path()), columns=columns, keep_in_memory=True)
+            rows = parquet.read_table(self._path(), columns=["sequence", "frame"]).to_pydict()
             self.done |= set(zip(rows["sequence"], rows["frame"], strict=True))
             self._files += 1
 

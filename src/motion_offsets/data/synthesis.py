@@ -103,9 +103,11 @@ class Synthesis:
         except OSError as error:
             raise BadInputError(f"{root}: cannot be made ({error.strerror}); give another output") from None
         self._save_record()
-        self._writer: PairWriter = {"flat": FlatWriter, "parquet": ParquetWriter}[settings.format](
-            root, settings.split
-        )
+        self._writer: PairWriter
+        if settings.format == "flat":
+            self._writer = FlatWriter(root, settings.split)
+        else:
+            self._writer = ParquetWriter(root, settings.split)
 
     @property
     def sources(self) -> dict[str, Any]:
@@ -155,8 +157,14 @@ class Synthesis:
         return result
 
     def finish(self) -> None:
-        """Write what waits, and the data set card."""
+        """Write what waits, and the data set card; of a folder without a single pair nothing stays."""
         self._writer.flush()
+        if not len(self):
+            for name in (RECORD, CARD):
+                (self.root / name).unlink(missing_ok=True)
+            if not any(self.root.iterdir()):
+                self.root.rmdir()
+            return
         self._save_record()
         with whole_file(self.root / CARD) as beside:
             beside.write_text(card(self.settings, self._record["sources"], len(self)), encoding="utf-8")
