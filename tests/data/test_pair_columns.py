@@ -140,6 +140,7 @@ def test_what_cannot_be_loaded(load, tmp_path, pictures, streaming):
         (file, {}, "which of its columns one, two, label"),
         (file, {"columns": {"blurred": "one", "sharp": "three"}}, "has no column 'three'; it has one, two, label"),
         (file, {"columns": {"blurred": "one"}}, "it has to give the names of blurred and of sharp"),
+        (file, {"columns": {"blurred": "one", "sharp": "label"}}, "column 'label' holds no pictures"),
         (tmp_path / "repo", {"split": "test"}, "cannot be loaded .*test"),
         (tmp_path / "broken.parquet", {}, "broken.parquet: cannot be"),
         ("somebody/unknown-pairs", {}, "somebody/unknown-pairs: "),

@@ -25,8 +25,10 @@ MIN_FPS = 200.0
 _THUMB_WIDTH = 160
 # A frame whose grey levels differ by no more, on average and anywhere, is the one before it, compressed again.
 _DUPLICATE_MEAN, _DUPLICATE_MOST = 0.1, 16
-# A cut changes the mean grey level difference by much, and by much more than the frames before it did.
-_CUT_LEVELS, _CUT_RATIO, _CUT_MEMORY = 12.0, 5.0, 24
+# A cut changes the mean grey level difference by much, and by much more than the frames around it do.
+_CUT_LEVELS, _CUT_RATIO, _CUT_MEMORY = 12.0, 2.5, 24
+# A file that holds a smaller part of the frames that it announces was cut short.
+_WHOLE = 0.98
 # Phones store slow motion at 30 frames a second, with the rate of the camera beside it.
 _CAPTURE_RATE_KEYS = ("com.android.capture.fps", "com.apple.quicktime.capture.fps")
 
@@ -77,7 +79,8 @@ def video_windows(
             stream = container.streams.video[0]
             stream.thread_type = "AUTO"
             speed = check_rate(path, container.metadata | stream.metadata, stream.average_rate, min_fps)
-            yield from _windows(container.decode(stream), window, stride, min_fps / speed, skipped)
+            decoded = _intact(path, container.decode(stream), stream.frames)
+            yield from _windows(decoded, window, stride, min_fps / speed, skipped)
     except FileNotFoundError:
         raise BadInputError(f"{path}: no such file; check the path") from None
     except (av.FFmpegError, OSError) as error:
@@ -108,26 +111,12 @@ def _windows(
     decoded: Iterator[Any], window: int, stride: int, min_stored_fps: float, skipped: Skipped
 ) -> Iterator[Window]:
     kept: deque[tuple[int, float, np.ndarray]] = deque()
-    changes: deque[float] = deque(maxlen=_CUT_MEMORY)
-    before: np.ndarray | None = None
-    size, wait = (0, 0), 0
-    for number, frame in enumerate(decoded):
-        thumb = _thumb(frame)
-        if before is not None:
-            same_size = size == (frame.width, frame.height)
-            difference = np.abs(thumb - before) if same_size else np.full(1, 255)
-            change = float(difference.mean())
-            if change <= _DUPLICATE_MEAN and difference.max() <= _DUPLICATE_MOST:
-                skipped.duplicates += 1
-                continue
-            if _is_cut(change, changes):
-                skipped.cuts += 1
-                kept.clear()
-                changes.clear()
-                wait = 0
-            else:
-                changes.append(change)
-        before, size = thumb, (frame.width, frame.height)
+    wait = 0
+    for number, frame, cut in _scenes(_different(decoded, skipped)):
+        if cut:
+            skipped.cuts += 1
+            kept.clear()
+            wait = 0
         if wait:
             wait -= 1
             continue
@@ -145,12 +134,53 @@ def _windows(
             kept.popleft()
 
 
+def _different(decoded: Iterator[Any], skipped: Skipped) -> Iterator[tuple[int, Any, float]]:
+    """Number, frame and mean change of grey levels since the frame before; frames that repeat it are left out."""
+    before: np.ndarray | None = None
+    for number, frame in enumerate(decoded):
+        thumb = _thumb(frame)
+        change = 0.0
+        if before is not None:
+            # Frames of another shape have nothing in common.
+            difference = np.abs(thumb - before) if thumb.shape == before.shape else np.full(1, 255)
+            change = float(difference.mean())
+            if change <= _DUPLICATE_MEAN and difference.max() <= _DUPLICATE_MOST:
+                skipped.duplicates += 1
+                continue
+        before = thumb
+        yield number, frame, change
+
+
+def _scenes(changing: Iterator[tuple[int, Any, float]]) -> Iterator[tuple[int, Any, bool]]:
+    """Number and frame, and whether a new scene begins there: whether the change is much larger than those around."""
+    earlier: deque[float] = deque(maxlen=_CUT_MEMORY)
+    current = next(changing, None)
+    while current is not None:
+        following = next(changing, None)
+        number, frame, change = current
+        around = [*earlier, *([following[2]] if following else [])]
+        cut = bool(around) and change > max(_CUT_LEVELS, _CUT_RATIO * float(np.median(around)))
+        yield number, frame, cut
+        if cut:
+            earlier.clear()
+        elif change:
+            earlier.append(change)
+        current = following
+
+
+def _intact(path: str | os.PathLike[str], decoded: Iterator[Any], announced: int) -> Iterator[Any]:
+    """The frames as they come; :class:`BadInputError` where some are damaged or missing at the end."""
+    number = -1
+    for number, frame in enumerate(decoded):
+        if frame.is_corrupt:  # FFmpeg has painted over what is missing of it
+            raise BadInputError(f"{path}: is damaged from frame {number} on; give an intact video file")
+        yield frame
+    if number + 1 < _WHOLE * announced:
+        raise BadInputError(
+            f"{path}: is damaged, as it ends after {number + 1} of {announced} frames; give an intact video file"
+        )
+
+
 def _thumb(frame: Any) -> np.ndarray:
     height = max(1, round(frame.height * _THUMB_WIDTH / frame.width))
-    small = frame.reformat(_THUMB_WIDTH, height, "gray", interpolation="AREA")
-    return small.to_ndarray().astype(np.int16)
-
-
-def _is_cut(change: float, changes: deque[float]) -> bool:
-    usual = max(1.0, float(np.median(changes))) if changes else 1.0
-    return change > _CUT_LEVELS and change > _CUT_RATIO * usual
+    return frame.reformat(_THUMB_WIDTH, height, "gray", interpolation="AREA").to_ndarray().astype(np.int16)

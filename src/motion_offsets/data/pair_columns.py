@@ -102,13 +102,17 @@ def _chosen(source: str, names: Sequence[str], columns: Mapping[str, str] | None
 
 def _encoded(source: str, data: Any, chosen: Mapping[str, str]) -> Any:
     """The two columns as encoded pictures, so that the checks need not decode them."""
-    from datasets import Image
+    from datasets import Image, Value
 
-    try:
-        for role in _ROLES:
-            data = data.cast_column(role, Image(decode=False))
-    except (ValueError, TypeError, NotImplementedError) as error:  # pyarrow's own errors among them
-        raise BadInputError(f"{source}: column {chosen[role]!r} holds no pictures ({_one_line(error)})") from error
+    for role in _ROLES:
+        kind = (data.features or {}).get(role)
+        pictures = isinstance(kind, Image | dict) or kind in (None, Value("binary"), Value("large_binary"))
+        try:
+            data = data.cast_column(role, Image(decode=False)) if pictures else None
+        except (ValueError, TypeError, NotImplementedError):  # pyarrow's own errors are among them
+            data = None
+        if data is None:
+            raise BadInputError(f"{source}: column {chosen[role]!r} holds no pictures; name one of encoded images")
     return data
 
 
