@@ -24,7 +24,7 @@ MIN_FPS = 200.0
 # Frames are compared as small grey pictures.
 _THUMB_WIDTH = 160
 # A frame whose grey levels differ by no more, on average and anywhere, is the one before it, compressed again.
-_DUPLICATE_MEAN, _DUPLICATE_MOST = 0.1, 16
+_DUPLICATE_MEAN, _DUPLICATE_MOST = 0.25, 16
 # A cut changes the mean grey level difference by much, and by much more than the frames around it do.
 _CUT_LEVELS, _CUT_RATIO, _CUT_MEMORY = 12.0, 2.5, 24
 # A file that holds a smaller part of the frames that it announces was cut short.
