@@ -86,7 +86,9 @@ def picture_size(data: bytes) -> tuple[int, int]:
     try:
         with Image.open(io.BytesIO(data)) as image:
             width, height = image.size
-            if image.getexif().get(_ORIENTATION) in _TURNED_BY_QUARTERS:
+            # Without orientation data in a PNG's head, Pillow would decode all of it to look for some at the end.
+            marked = image.format != "PNG" or "exif" in image.info
+            if marked and image.getexif().get(_ORIENTATION) in _TURNED_BY_QUARTERS:
                 width, height = height, width
         with Image.open(io.BytesIO(data)) as image:
             if image.format == "PNG":
