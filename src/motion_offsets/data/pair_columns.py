@@ -36,9 +36,10 @@ def load_columns(
     names = data.column_names or list(next(iter(data), {}))
     chosen = _chosen(source, names, columns)
     kept = [*chosen.values(), *(name for name in ("sequence", "frame", _KEY) if name in names)]
+    # First of all: what comes after would decode the pictures and encode them again.
+    data = _encoded(source, data, chosen)
     data = data.select_columns(list(dict.fromkeys(kept)))
     data = data.rename_columns({name: role for role, name in chosen.items() if name != role})
-    data = _encoded(source, data, chosen)
     if streaming:
         return _numbered_stream(source, data, kept)
     _check(source, data)
@@ -104,15 +105,15 @@ def _encoded(source: str, data: Any, chosen: Mapping[str, str]) -> Any:
     """The two columns as encoded pictures, so that the checks need not decode them."""
     from datasets import Image, Value
 
-    for role in _ROLES:
-        kind = (data.features or {}).get(role)
+    for name in chosen.values():
+        kind = (data.features or {}).get(name)
         pictures = isinstance(kind, Image | dict) or kind in (None, Value("binary"), Value("large_binary"))
         try:
-            data = data.cast_column(role, Image(decode=False)) if pictures else None
+            data = data.cast_column(name, Image(decode=False)) if pictures else None
         except (ValueError, TypeError, NotImplementedError):  # pyarrow's own errors are among them
             data = None
         if data is None:
-            raise BadInputError(f"{source}: column {chosen[role]!r} holds no pictures; name one of encoded images")
+            raise BadInputError(f"{source}: column {name!r} holds no pictures; name one of encoded images")
     return data
 
 

@@ -16,7 +16,7 @@ from PIL import Image, ImageOps
 from ..errors import BadInputError
 from .file_trees import FileTree, picture_size
 from .layouts import Pair, has_roles, is_gopro, numbered, of_split, pairs_by_role, split_name, split_of_folders
-from .tree_datasets import checked_size, examples_of, from_rows, import_datasets, png
+from .tree_datasets import checked_size, examples_of, from_rows, import_datasets, made_picture
 
 if TYPE_CHECKING:
     from datasets import Dataset, Features, IterableDataset
@@ -192,9 +192,10 @@ def _pair_examples(root: str, rows: str | list[list[Any]], halves: bool) -> Iter
 
     def make(tree: FileTree, row: list[Any]) -> dict[str, Any]:
         sequence, frame, blurred, sharp, *_ = row
-        pictures = _halves(tree, blurred) if halves else _partners(tree, blurred, sharp)
+        pictures = _halves(tree, blurred, streaming) if halves else _partners(tree, blurred, sharp)
         return {**pictures, "sequence": sequence, "frame": frame}
 
+    streaming = isinstance(rows, list)
     return examples_of(root, rows, make, "pair")
 
 
@@ -205,7 +206,7 @@ def _partners(tree: FileTree, blurred: str, sharp: str) -> dict[str, Any]:
     return {"blurred": tree.reference(blurred, data[blurred]), "sharp": tree.reference(sharp, data[sharp])}
 
 
-def _halves(tree: FileTree, name: str) -> dict[str, Any]:
+def _halves(tree: FileTree, name: str, streaming: bool) -> dict[str, Any]:
     data = tree.read(name)
     width, height = checked_size(name, data)
     if width % 2:
@@ -214,7 +215,7 @@ def _halves(tree: FileTree, name: str) -> dict[str, Any]:
         whole = ImageOps.exif_transpose(image).convert("RGB")
     middle = width // 2
     left, right = whole.crop((0, 0, middle, height)), whole.crop((middle, 0, width, height))
-    return {"blurred": {"path": None, "bytes": png(left)}, "sharp": {"path": None, "bytes": png(right)}}
+    return {"blurred": made_picture(left, streaming), "sharp": made_picture(right, streaming)}
 
 
 def check_same_size(blurred: str, size: tuple[int, int], sharp: str, other: tuple[int, int]) -> None:

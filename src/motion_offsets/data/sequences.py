@@ -17,7 +17,7 @@ from .file_trees import FileTree
 from .frame_average import Gamma, average_frames, check_gamma
 from .layouts import has_roles, is_gopro, numbered, of_split, role_of, split_of_folders
 from .pairs import pair_features
-from .tree_datasets import checked_size, examples_of, from_rows, import_datasets, png
+from .tree_datasets import checked_size, examples_of, from_rows, import_datasets, made_picture
 
 if TYPE_CHECKING:
     from datasets import Dataset, IterableDataset
@@ -153,13 +153,14 @@ def _window_examples(root: str, rows: str | list[list[Any]], gamma: Gamma) -> It
         references = [reference for _, reference in decoded]
         blurred = average_frames([pixels for pixels, _ in decoded], gamma)
         return {
-            "blurred": {"path": None, "bytes": png(blurred)},
+            "blurred": made_picture(blurred, streaming),
             "sharp": references[len(references) // 2],
             "frames": references,
             "sequence": sequence,
             "frame": frame,
         }
 
+    streaming = isinstance(rows, list)
     # Windows may overlap, and then most frames of one are in the next.
     read = functools.lru_cache(maxsize=32)(_read_frame)
     return examples_of(root, rows, make, "window")

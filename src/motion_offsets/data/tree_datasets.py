@@ -97,10 +97,19 @@ def examples_of(
 
 
 def png(pixels: Image.Image | np.ndarray) -> bytes:
-    """Encode losslessly, quickly rather than small."""
+    """Encode as PNG, quickly rather than small."""
+    return _encoded(pixels, format="PNG", compress_level=1)
+
+
+def made_picture(pixels: Image.Image | np.ndarray, streaming: bool) -> dict[str, Any]:
+    """What an ``Image`` feature takes for a picture that is in no file; a stream decodes it at once, so as BMP."""
+    return {"path": None, "bytes": _encoded(pixels, format="BMP") if streaming else png(pixels)}
+
+
+def _encoded(pixels: Image.Image | np.ndarray, **options: Any) -> bytes:
     picture = pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)
     buffer = io.BytesIO()
-    picture.save(buffer, "PNG", compress_level=1)
+    picture.save(buffer, **options)
     return buffer.getvalue()
 
 
