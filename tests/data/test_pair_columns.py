@@ -10,6 +10,7 @@ from pathlib import Path
 import datasets
 import numpy as np
 import pytest
+from picture_files import save
 from PIL import Image
 
 from motion_offsets.data import load_pairs
@@ -81,6 +82,7 @@ def test_parquet(load, tmp_path, scene, pictures, streaming):
     write_parquet(folder / "data" / "train-00000-of-00002.parquet", "lq", "hq", pictures[:2], label=["a", "b"])
     write_parquet(folder / "data" / "train-00001-of-00002.parquet", "lq", "hq", pictures[2:], label=["c"])
     write_parquet(folder / "data" / "test-00000-of-00001.parquet", "lq", "hq", pictures[:1], label=["d"])
+    save(folder / "pictures" / "on-the-card.png", scene(5))
     check(load(folder, streaming=streaming), [("", 0), ("", 1), ("", 2)], scene)
     check(load(folder, "test", streaming=streaming), [("", 0)], scene)
     file = write_parquet(tmp_path / "named.parquet", "first", "other", pictures, sequence=["s"] * 3, frame=[4, 5, 6])

@@ -252,6 +252,17 @@ def test_a_photo_on_its_side_is_as_large_as_its_upright_partner(load, tmp_path, 
     assert row["blurred"].size == row["sharp"].size == (64, 40)
 
 
+@pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may read everything")
+def test_a_folder_that_may_not_be_read_is_not_passed_over(load, gopro):
+    closed = gopro / "train" / "GOPR0374_11_01"
+    closed.chmod(0)
+    try:
+        with pytest.raises(BadInputError, match=r"GOPR0374_11_01: the folder cannot be read"):
+            load(gopro)
+    finally:
+        closed.chmod(0o700)
+
+
 def test_the_package_imports_without_datasets(tmp_path):
     """As without the extra: a module called datasets that cannot be imported."""
     (tmp_path / "datasets.py").write_text("raise ImportError('not installed')")

@@ -110,11 +110,15 @@ def listed(faults: Iterable[str], count: int) -> str:
 
 def _folder_names(root: Path) -> list[str]:
     found = []
-    for folder, folders, files in os.walk(root, followlinks=True):
+    for folder, folders, files in os.walk(root, onerror=_refuse_folder, followlinks=True):
         folders[:] = [name for name in folders if not name.startswith(".")]
         inside = Path(folder).relative_to(root)
         found += [(inside / name).as_posix() for name in files]
     return found
+
+
+def _refuse_folder(error: OSError) -> None:
+    raise BadInputError(f"{error.filename}: the folder cannot be read ({error.strerror}); check its permissions")
 
 
 def _zip_names(root: Path) -> list[str]:

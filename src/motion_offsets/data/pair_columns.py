@@ -65,7 +65,9 @@ def _load(source: str, split: str, streaming: bool, cache_dir: str | None, argum
             name, split=_known_split(split), streaming=streaming, cache_dir=cache_dir, **given
         )
     except DatasetNotFoundError as error:
-        raise BadInputError(f"{source}: not found on the Hub, or private; check the name, or log in") from error
+        raise BadInputError(
+            f"{source}: no folder or file here, and not found on the Hub, or private; check the name, or log in"
+        ) from error
     except DatasetGenerationError as error:
         cause = error.__cause__ or error
         if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):

@@ -132,14 +132,16 @@ def _holds_files(source: str | os.PathLike[str], path: Path) -> bool:
 
 
 def _recognised(source: str | os.PathLike[str], tree: FileTree, pictures: Sequence[str]) -> str:
-    if not pictures:
-        if tree.root.is_dir() and not any(name.lower().endswith(COLUMN_SUFFIXES) for name in tree.names()):
-            raise BadInputError(f"{source}: holds neither pictures nor Parquet or tar files; check the path")
-        return "columns"
     if is_gopro(pictures):
         return "gopro"
     if has_roles(pictures):
         return "flat"
+    # Pictures beside tables illustrate the data set's card.
+    local = tree.root.is_dir()
+    if not local and not pictures or local and any(name.lower().endswith(COLUMN_SUFFIXES) for name in tree.names()):
+        return "columns"
+    if not pictures:
+        raise BadInputError(f"{source}: holds neither pictures nor Parquet or tar files; check the path")
     if _look_side_by_side(tree, pictures):
         return "side-by-side"
     raise BadInputError(
