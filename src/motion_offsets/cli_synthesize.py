@@ -32,7 +32,7 @@ def register(
     def synthesize(
         sources: Sources,
         output: Annotated[str, typer.Option("--output", "-o", metavar="OUT", help="Folder for the pairs.")],
-        recipe: Annotated[str | None, typer.Option(help="Blur sharp photos with this recipe: motion-flow.")] = None,
+        recipe: Annotated[str | None, typer.Option(help="Blur sharp photos by a recipe, such as motion-flow.")] = None,
         window: Annotated[int, typer.Option(help="Frames averaged, odd; GoPro has 7 to 13.")] = 11,
         stride: Annotated[
             int | None, typer.Option(help="Frames between windows' starts; by default --window.")
