@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -102,6 +103,18 @@ def test_slow_motion_of_a_phone_counts_as_filmed(tmp_path, frames):
     assert len(windows(tmp_path / "phone.mp4")[0]) == 4
     with pytest.raises(BadInputError, match="has 240 frames a second, and at least 300"):
         windows(tmp_path / "phone.mp4", min_fps=300)
+
+
+def test_frames_of_a_phone_held_upright_are_turned(tmp_path, frames):
+    path = write_video(frames, tmp_path / "phone.mp4", 240)
+    data = bytearray(path.read_bytes())
+    # The track's matrix, nine numbers of 32 bits: a quarter turn clockwise, which takes right to down, down to left.
+    place = data.index(b"tkhd") + 44
+    assert struct.unpack_from(">5i", data, place) == (0x10000, 0, 0, 0, 0x10000)
+    struct.pack_into(">5i", data, place, 0, 0x10000, 0, -0x10000, 0)
+    path.write_bytes(data)
+    found, _ = windows(path)
+    assert_same(found[0].frames, [np.rot90(frame, -1) for frame in frames[:7]])
 
 
 def test_broken_video_gives_what_comes_before_the_damage(tmp_path, frames):

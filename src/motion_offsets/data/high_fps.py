@@ -120,7 +120,7 @@ def _windows(
         if wait:
             wait -= 1
             continue
-        kept.append((number, frame.time or 0.0, frame.to_ndarray(format="rgb24")))
+        kept.append((number, frame.time or 0.0, _upright(frame)))
         if len(kept) < window:
             continue
         seconds = kept[-1][1] - kept[0][1]
@@ -179,6 +179,11 @@ def _intact(path: str | os.PathLike[str], decoded: Iterator[Any], announced: int
         raise BadInputError(
             f"{path}: is damaged, as it ends after {number + 1} of {announced} frames; give an intact video file"
         )
+
+
+def _upright(frame: Any) -> np.ndarray:
+    """``(H, W, 3)`` uint8; a phone held upright stores its frames lying, with a note by how much to turn them."""
+    return np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90))
 
 
 def _thumb(frame: Any) -> np.ndarray:
