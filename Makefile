@@ -24,7 +24,7 @@ format: $(READY)
 	$(BIN)/ruff format .
 
 bench: $(READY)
-	for name in exposure motion_aware_conv pipeline; do OMP_WAIT_POLICY=PASSIVE $(BIN)/python benchmarks/$$name.py || exit 1; done
+	for name in exposure motion_aware_conv pipeline data; do OMP_WAIT_POLICY=PASSIVE $(BIN)/python benchmarks/$$name.py || exit 1; done
 
 # The stamp is written last, so a set-up that was interrupted is taken up again.
 $(READY): pyproject.toml constraints.txt
