@@ -1,4 +1,4 @@
-"""Pairs a second from each source of training data: read, checked and decoded to arrays, on one core.
+"""Pairs a second from each source of training data, and crops a second beside what a training step takes.
 
     python benchmarks/data.py [--width 1280 --height 720 --pairs 8 --repeats 3]
 
@@ -21,12 +21,16 @@ from typing import Any
 
 import datasets
 import numpy as np
+import torch
 from PIL import Image
 from timing import medians
 
+from motion_offsets import EtrajConfig, EtrajModel
 from motion_offsets.data import load_pairs, load_sequences
+from motion_offsets.data.flow_crops import MotionFlowCrops
 from motion_offsets.data.high_fps import video_windows
 from motion_offsets.data.recipes import RECIPES
+from motion_offsets.data.scene_crops import SceneCrops
 from motion_offsets.video import write_video
 
 
@@ -114,12 +118,46 @@ def video(shop: Workshop) -> Calls:
     return {"windows": lambda: list(video_windows(path, 7, 7))}
 
 
-def motion_flow(shop: Workshop) -> Calls:
-    def blur_all() -> None:
-        for number, pixels in enumerate(shop.pictures):
-            RECIPES["motion-flow"](pixels, np.random.default_rng(number), "srgb")
+def recipe(name: str) -> Callable[[Workshop], Calls]:
+    def row(shop: Workshop) -> Calls:
+        def blur_all() -> None:
+            for number, pixels in enumerate(shop.pictures):
+                RECIPES[name](pixels, np.random.default_rng(number), "srgb", ())
 
-    return {"photos": blur_all}
+        return {"photos": blur_all}
+
+    return row
+
+
+def crops(shop: Workshop, make: Callable[[Path, int], Any]) -> Calls:
+    """Training crops of 128 pixels, made online; scenes have an object each on average."""
+    for number, pixels in enumerate(shop.pictures):
+        save(shop.folder / "photos" / f"{number}.png", pixels)
+    source = make(shop.folder / "photos", len(shop.pictures))
+    return {"crops": lambda: [source[index] for index in range(len(source))]}
+
+
+def flow_crops(shop: Workshop) -> Calls:
+    return crops(shop, lambda photos, count: MotionFlowCrops(photos, count))
+
+
+def scene_crops(shop: Workshop) -> Calls:
+    disc = np.hypot(*np.mgrid[-60:60, -60:60]) < 55
+    cutout = np.dstack([shop.pictures[0][:120, :120], np.uint8(disc * 255)])
+    save(shop.folder / "objects" / "disc.png", cutout)
+    return crops(shop, lambda photos, count: SceneCrops(photos, [shop.folder / "objects"], [], count))
+
+
+def training_step(shop: Workshop) -> Calls:
+    """What the estimator's own training takes of as many crops of 128: the generators have to keep up with this."""
+    model = EtrajModel(EtrajConfig(ssim_window_size=7)).to(memory_format=torch.channels_last).train()
+    blurred, sharp = torch.rand(4, 3, 128, 128).to(memory_format=torch.channels_last), torch.rand(4, 3, 192, 192)
+
+    def step() -> None:
+        for _ in range(len(shop.pictures) // 4):
+            model(blurred, sharp, output_motion_offsets=False).loss.backward()
+
+    return {"crops": step}
 
 
 ROWS: dict[str, Callable[[Workshop], Calls]] = {
@@ -129,7 +167,11 @@ ROWS: dict[str, Callable[[Workshop], Calls]] = {
     "parquet": parquet,
     "sequences": sequences,
     "video": video,
-    "recipe motion-flow": motion_flow,
+    "recipe motion-flow": recipe("motion-flow"),
+    "recipe dynamic": recipe("dynamic"),
+    "motion-flow crops of 128": flow_crops,
+    "dynamic crops of 128": scene_crops,
+    "estimator's training step, crops of 128": training_step,
 }
 
 

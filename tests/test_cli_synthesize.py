@@ -102,11 +102,36 @@ def test_photos_to_pairs(photo, tmp_path, format):
         np.testing.assert_array_equal(one, np.asarray(row["blurred"]))
 
 
+def test_dynamic_scenes_from_photos_and_objects(photo, tmp_path):
+    pixels = np.zeros((60, 60, 4), np.uint8)
+    pixels[10:50, 10:50] = (255, 0, 255, 255)
+    (tmp_path / "objects").mkdir()
+    Image.fromarray(pixels).save(tmp_path / "objects" / "square.png")
+    options = ["--recipe", "dynamic", "--count", 4, "--objects", tmp_path / "objects"]
+    result = run(photo, "-o", tmp_path / "out", *options)
+    assert result.exit_code == 0, result.stderr
+    rows = loaded(tmp_path / "out")
+    sharp = [np.asarray(row["sharp"]).reshape(-1, 3) for row in rows]
+    assert any((picture == (255, 0, 255)).all(1).sum() > 100 for picture in sharp)
+    for row in rows:
+        assert np.abs(np.asarray(row["blurred"]).astype(float) - np.asarray(row["sharp"])).mean() > 1
+    assert "2 kept" not in result.stdout
+    assert "4 kept" in run(photo, "-o", tmp_path / "out", *options).stdout
+    assert_line(run(photo, "-o", tmp_path / "no", "--recipe", "dynamic", "--gamma", "none"), "srgb or 2.2")
+    assert_line(run(photo, "-o", tmp_path / "no", "--recipe", "motion-flow", "--objects", tmp_path), "recipe dynamic")
+
+
+def assert_line(result, part):
+    assert result.exit_code == 2
+    assert part in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
+
+
 def test_motion_flow_averages_in_linear_light(generator):
     photo = generator.integers(0, 256, (200, 220, 3), dtype=np.uint8)
     flow = sample_flow(200, 220, np.random.default_rng(3))
     for gamma in (None, 2.2):
-        blurred, sharp = RECIPES["motion-flow"](photo, np.random.default_rng(3), gamma)
+        blurred, sharp = RECIPES["motion-flow"](photo, np.random.default_rng(3), gamma, ())
         np.testing.assert_array_equal(sharp, photo[valid_window(flow)])
         linear = torch.from_numpy((photo / 255) ** (gamma or 1)).permute(2, 0, 1)
         expected = blur_with_flow(linear, flow).permute(1, 2, 0).numpy()[valid_window(flow)] ** (1 / (gamma or 1))
@@ -194,7 +219,7 @@ def test_bad_input_is_one_line(clip, photo, tmp_path):
         ([clip, "--window", 31], "too short"),
         ([clip, "--format", "tar"], "format is 'tar'"),
         ([clip, "--split", "all"], "split is 'all'"),
-        ([photo, "--recipe", "shake"], "recipe is 'shake'; it has to be one of motion-flow"),
+        ([photo, "--recipe", "shake"], "recipe is 'shake'; it has to be one of motion-flow, dynamic"),
         ([clip, "--push-to-hub", "no/such/name"], "is no name of a data set"),
     ):
         result = run(*arguments, "-o", tmp_path / "out")

@@ -32,7 +32,13 @@ def register(
     def synthesize(
         sources: Sources,
         output: Annotated[str, typer.Option("--output", "-o", metavar="OUT", help="Folder for the pairs.")],
-        recipe: Annotated[str | None, typer.Option(help="Blur sharp photos by a recipe, such as motion-flow.")] = None,
+        recipe: Annotated[str | None, typer.Option(help="Blur sharp photos: motion-flow or dynamic.")] = None,
+        objects: Annotated[
+            list[str] | None, typer.Option(help="dynamic: folder to cut objects from; can be given again.")
+        ] = None,
+        label_maps: Annotated[
+            list[str] | None, typer.Option(help="dynamic: PNG label maps of a folder of objects, in their order.")
+        ] = None,
         window: Annotated[int, typer.Option(help="Frames averaged, odd; GoPro has 7 to 13.")] = 11,
         stride: Annotated[
             int | None, typer.Option(help="Frames between windows' starts; by default --window.")
@@ -69,6 +75,8 @@ def register(
             seed=seed,
             split=split,
             format=format,
+            objects=objects or [],
+            label_maps=label_maps or [],
         )
         found = find_videos(sources) if recipe is None else find_photos(sources)
         out = Path(output).expanduser()

@@ -19,6 +19,7 @@ from .. import __version__
 from ..errors import BadInputError
 from ..images import load_image
 from ..video import whole_file
+from .cutouts import load_objects
 from .frame_average import Gamma, average_frames, check_gamma
 from .high_fps import MIN_FPS, Skipped, video_windows
 from .layouts import SPLITS
@@ -52,6 +53,8 @@ class SynthesisSettings:
         seed: of the motions; they depend on it, on the photo's name and on the version's number alone.
         split: ``train``, ``validation`` or ``test``.
         format: ``flat`` or ``parquet``.
+        objects: for the recipe ``dynamic``, folders to cut objects from.
+        label_maps: label maps of these, a folder for each; without them the pictures have to be transparent.
     """
 
     recipe: str | None = None
@@ -63,6 +66,8 @@ class SynthesisSettings:
     seed: int = 0
     split: str = "train"
     format: str = "flat"
+    objects: list[str] = field(default_factory=list)
+    label_maps: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         check_window(self.window)
@@ -75,6 +80,12 @@ class SynthesisSettings:
         ):
             if value not in choices:
                 raise BadInputError(f"{name} is {value!r}; it has to be one of {', '.join(filter(None, choices))}")
+        if self.recipe == "dynamic" and self.gamma not in ("srgb", 2.2):
+            raise BadInputError(
+                f"gamma is {self.gamma!r}; the recipe dynamic adds light up, so it has to be srgb or 2.2"
+            )
+        if (self.objects or self.label_maps) and (self.recipe != "dynamic" or not self.objects):
+            raise BadInputError("objects and label_maps go with the recipe dynamic, and label_maps with objects")
         if self.count < 1 or not self.min_fps >= 0:
             raise BadInputError("count has to be at least 1, and min_fps at least 0")
 
@@ -97,6 +108,7 @@ class Synthesis:
 
     def __init__(self, root: Path, settings: SynthesisSettings) -> None:
         self.root, self.settings = root, settings
+        self._objects = load_objects(settings.objects, settings.label_maps)
         self._record = self._earlier_record()
         try:
             root.mkdir(parents=True, exist_ok=True)
@@ -196,7 +208,7 @@ class Synthesis:
         name = int.from_bytes(hashlib.sha256(source.stem.encode()).digest()[:16], "big")
         generator = np.random.default_rng((self.settings.seed, name, number))
         try:
-            return RECIPES[str(self.settings.recipe)](photo, generator, self.settings.gamma)
+            return RECIPES[str(self.settings.recipe)](photo, generator, self.settings.gamma, self._objects)
         except BadInputError as error:
             raise BadInputError(f"{source}: {error}") from None
 

@@ -31,6 +31,7 @@ def card(settings: SynthesisSettings, sources: dict[str, Any], pairs: int) -> st
         how = (
             f"Each sharp photo (at most {MAX_PHOTO_SIDE} pixels wide and high) was blurred {settings.count} times by "
             f"the recipe `{settings.recipe}`, in {light}, with seed {settings.seed}. `frame` numbers the versions."
+            + (" Objects with motions of their own were cut from other pictures." if settings.objects else "")
         )
     rows = [f"| {name} | {known['pairs']} |" for name, known in sorted(sources.items()) if known.get("finished")]
     table = ["", "| video | pairs |", "| --- | --- |", *rows] if rows else []
