@@ -25,6 +25,7 @@ from .cli_arguments import (
     picture_targets,
     result_names,
 )
+from .cli_hub import convert
 from .errors import BadInputError
 from .hub import DEFAULT_ESTIMATOR
 
@@ -337,6 +338,10 @@ def evaluate(
         benchmark, images, model=model, deblurrer=deblurrer, limit=limit, output=output, device=device, dtype=dtype
     )
     typer.echo(to_markdown(result) if markdown else to_json(result))
+
+
+for _command in (convert,):
+    app.command()(_reporting(_command))
 
 
 def main() -> None:
