@@ -1,4 +1,4 @@
-"""Published weights: read as tensors alone, converted into the same function, refused by name where they do not fit."""
+"""Published weights: read as tensors alone, converted into the same function, refused by name if they do not fit."""
 
 from __future__ import annotations
 
@@ -102,8 +102,8 @@ def test_the_bundled_estimator_survives_the_published_layout(tmp_path: Path, ast
     ("change", "trajectory", "said"),
     [
         ({}, None, "may be bidirectional-linear or quadratic; say with --trajectory"),
-        ({}, "linear", "has 4 output channels, which --trajectory linear does not"),
-        ({}, "zero-constraint", "give bidirectional-linear or quadratic"),
+        ({}, "linear", "has 4 output channels, and linear does not"),
+        ({}, "zero-constraint", "give --trajectory bidirectional-linear or quadratic"),
         ({"uconv_2.bias": None}, "quadratic", "lacks uconv_2.bias"),
         ({"norm.weight": torch.zeros(1)}, "quadratic", "has norm.weight too many"),
         ({"uconv_3.bias": torch.zeros(5)}, "quadratic", r"uconv_3.bias is \(5,\) instead of \(8,\)"),

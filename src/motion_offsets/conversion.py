@@ -91,7 +91,7 @@ def convert_dmphn(folder: Path, num_stacks: int | None = None) -> MaDmphnForImag
     weight = None if first is None else _load(first).get("layer1.weight")
     if weight is None or weight.ndim != 4:
         raise BadInputError(
-            f"{folder}: has no first encoder with a convolution layer1; give a folder of DMPHN weights"
+            f"{folder}: its first encoder has no convolution layer1; give a folder of DMPHN weights"
         )
     config = MaDmphnConfig(
         levels=LEVELS[levels - 1],
@@ -157,7 +157,7 @@ def _trajectory(file: Path, channels: int, wanted: str | None) -> str:
         )
     if wanted is not None and wanted not in offered:
         raise BadInputError(
-            f"{file}: has {channels} output channels, which --trajectory {wanted} does not; give {' or '.join(offered)}"
+            f"{file}: has {channels} output channels, and {wanted} does not; give --trajectory {' or '.join(offered)}"
         )
     return wanted or offered[0]
 
