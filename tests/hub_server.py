@@ -88,7 +88,7 @@ class Hub:
         self._lock = threading.Lock()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self.endpoint = f"http://127.0.0.1:{self._server.server_address[1]}"
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
 
     def __enter__(self) -> Hub:
         self._thread.start()
@@ -187,7 +187,6 @@ class Hub:
         if path not in repo.files[commit]:
             raise Refusal(404, "Entry not found", "EntryNotFound", {"commit": commit})
         content = repo.files[commit][path]
-        oid = object_id(path, content)
         return {"X-Repo-Commit": commit, "ETag": f'"{object_id(path, content)}"'}, content, 200
 
     # Uploads

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import os
 import sys
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -25,7 +24,8 @@ from .cli_arguments import (
     picture_targets,
     result_names,
 )
-from .cli_hub import convert
+from .cli_arguments import quiet as _quiet
+from .cli_hub import convert, publish
 from .errors import BadInputError
 from .hub import DEFAULT_ESTIMATOR
 
@@ -124,17 +124,6 @@ def _prepare(
     autocast = pick_dtype(dtype, chosen)
     _quiet()
     return load_pipeline(model, deblurrer, deblurs).to(chosen), autocast
-
-
-def _quiet() -> None:
-    """Keep the libraries' own bars and notes off the terminal; ours say what matters."""
-    import diffusers
-    import transformers
-
-    for library in (diffusers, transformers):
-        library.utils.logging.set_verbosity_error()
-        library.utils.logging.disable_progress_bar()
-    warnings.simplefilter("ignore")
 
 
 @app.callback(invoke_without_command=True)
@@ -340,7 +329,7 @@ def evaluate(
     typer.echo(to_markdown(result) if markdown else to_json(result))
 
 
-for _command in (convert,):
+for _command in (convert, publish):
     app.command()(_reporting(_command))
 
 

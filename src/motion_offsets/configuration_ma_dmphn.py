@@ -45,6 +45,7 @@ class MaDmphnConfig(BundledNamesMixin, PreTrainedConfig):
     """
 
     model_type = "ma-dmphn"
+    _auto_class = "AutoConfig"  # saved with its code, for whoever has not installed this package
 
     levels: tuple[int, ...] | list[int] = (1, 2, 4)
     num_stacks: int = 1

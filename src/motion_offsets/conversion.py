@@ -25,7 +25,10 @@ from .modeling_ma_dmphn import MaDmphnForImageDeblurring
 MOTION_ETR_FILE = "latest_net_offset.pth"
 # Output channels of the published estimator, and the trajectories they may belong to.
 PUBLISHED_TRAJECTORIES = {2: ("linear",), 4: ("bidirectional-linear", "quadratic")}
-CONVERTED_NAMES = frozenset(("config.json", "model.safetensors"))
+# What save_pretrained writes: the model, and the code that goes with it.
+CONVERTED_NAMES = frozenset(
+    ("config.json", "model.safetensors", *(file.name for file in Path(__file__).parent.glob("*.py")))
+)
 
 _DMPHN_FILE = re.compile(r"(encoder|decoder)_(?:s(\d+)_)?lv(\d+)\.pkl")
 
@@ -90,9 +93,7 @@ def convert_dmphn(folder: Path, num_stacks: int | None = None) -> MaDmphnForImag
     first = files.get(("encoder", 1, 1))
     weight = None if first is None else _load(first).get("layer1.weight")
     if weight is None or weight.ndim != 4:
-        raise BadInputError(
-            f"{folder}: its first encoder has no convolution layer1; give a folder of DMPHN weights"
-        )
+        raise BadInputError(f"{folder}: its first encoder has no convolution layer1; give a folder of DMPHN weights")
     config = MaDmphnConfig(
         levels=LEVELS[levels - 1],
         num_stacks=count,

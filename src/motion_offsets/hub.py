@@ -8,13 +8,9 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .errors import BadInputError
-
-if TYPE_CHECKING:
-    from .modeling_etraj import EtrajModel
-    from .modeling_ma_dmphn import MaDmphnForImageDeblurring
 
 DEFAULT_ESTIMATOR = "etraj-quadratic"
 DEFAULT_DEBLURRER = "ma-dmphn"
@@ -217,6 +213,22 @@ def pipeline_components(folder: str | os.PathLike[str]) -> dict[str, str]:
         return dict(json.loads(index.read_text(encoding="utf-8")).get("bundled_components", {}))
 
 
+def snapshot(source: str, options: dict[str, Any]) -> str:
+    """The local folder of a whole pipeline; one on the Hub is fetched into its cache, without code.
+
+    Args:
+        source: what :func:`resolve_name` gave.
+        options: ``from_pretrained``'s; those that say what to fetch and how are taken out.
+    """
+    names = ("revision", "cache_dir", "token", "local_files_only", "force_download")
+    chosen = {name: options.pop(name) for name in names if name in options}
+    if Path(source).is_dir():
+        return source
+    from huggingface_hub import snapshot_download
+
+    return snapshot_download(source, allow_patterns=["*.json", "*.safetensors"], **chosen)
+
+
 def is_pipeline(name: str | os.PathLike[str]) -> bool:
     """Whether a name, a folder or ``org/name`` on the Hub is that of a pipeline rather than of a single model."""
     source = resolve_name(name)
@@ -226,17 +238,3 @@ def is_pipeline(name: str | os.PathLike[str]) -> bool:
 
     with plain_errors(name):
         return cached_file(source, _PIPELINE_FILE, _raise_exceptions_for_missing_entries=False) is not None
-
-
-def load_estimator(name: str | os.PathLike[str] = DEFAULT_ESTIMATOR, **kwargs: Any) -> EtrajModel:
-    """The motion estimator of a plain name, folder or Hub name, in float32 and ready for inference."""
-    from .modeling_etraj import EtrajModel
-
-    return EtrajModel.from_pretrained(name, **kwargs).eval()
-
-
-def load_deblurrer(name: str | os.PathLike[str] = DEFAULT_DEBLURRER, **kwargs: Any) -> MaDmphnForImageDeblurring:
-    """The deblurrer of a plain name, folder or Hub name, in float32 and ready for inference."""
-    from .modeling_ma_dmphn import MaDmphnForImageDeblurring
-
-    return MaDmphnForImageDeblurring.from_pretrained(name, **kwargs).eval()

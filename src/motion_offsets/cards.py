@@ -1,0 +1,109 @@
+"""Model cards: the text of ``model_cards/``, its figures and ``model-index`` from what ``evaluate`` measured."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from huggingface_hub import EvalResult, ModelCard, ModelCardData
+
+from .errors import BadInputError
+
+# Parts of a figure's name that say what kind of figure it is, and its unit.
+METRICS = {"psnr": "dB", "ssim": "", "mse": "square pixels", "error": "pixels", "lpips": ""}
+EVALUATIONS = "evaluation*.json"
+
+_ROW = re.compile(r"^(\| `(\w+)`[^|]*\| )([0-9.]+)(?= )", re.MULTILINE)
+
+
+def model_card(template: Path, name: str, evaluations: Sequence[dict[str, Any]]) -> ModelCard:
+    """The card of a model as it is published.
+
+    Args:
+        template: a card of ``model_cards/``. A table row that begins with the name of a figure gets its value from
+            the evaluations, to the digits that the template shows.
+        name: what the model is called on the Hub.
+        evaluations: what ``evaluate`` measured, one dictionary a benchmark.
+
+    Raises:
+        BadInputError: no such card, a head that the Hub would not accept, no measured figures, or a row without one.
+    """
+    if not template.is_file():
+        raise BadInputError(f"{template}: no such card; write one, as every model is published with its card")
+    results = [result for evaluation in evaluations for result in eval_results(evaluation)]
+    if not results:
+        raise BadInputError(f"{name}: has no results for its card; measure it with evaluate, into its evaluation.json")
+    card = load_card(template, ModelCard)
+    text = fill_figures(card.text, evaluations, str(template))
+    data = ModelCardData(**{**card.data.to_dict(), "model_name": name, "eval_results": results})
+    return ModelCard(f"---\n{data.to_yaml()}\n---\n{text}", ignore_metadata_errors=False)
+
+
+def load_card(file: Path, kind: Any) -> Any:
+    """A card by ``huggingface_hub``'s own parsing.
+
+    Args:
+        kind: ``ModelCard``, ``DatasetCard`` or ``SpaceCard``.
+    """
+    try:
+        text = file.read_text(encoding="utf-8")
+        card = kind(text, ignore_metadata_errors=False)
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise BadInputError(f"{file}: is no card ({' '.join(str(error).split())[:120]}); mend its YAML head") from None
+    if not card.data.to_dict():
+        raise BadInputError(f"{file}: has no YAML head; begin it with one between two lines of ---")
+    return card
+
+
+def eval_results(evaluation: dict[str, Any]) -> list[EvalResult]:
+    """The figures of one evaluation, as the Hub's ``model-index`` lists them."""
+    benchmark = str(evaluation.get("benchmark", ""))
+    results = []
+    for figure, value in evaluation.items():
+        kind = next((part for part in figure.split("_") if part in METRICS), None)
+        if kind is None or isinstance(value, bool) or not isinstance(value, (int, float)):
+            continue
+        unit = f" ({METRICS[kind]})" if METRICS[kind] else ""
+        results.append(
+            EvalResult(
+                task_type="image-to-image",
+                dataset_type=benchmark,
+                dataset_name=f"{benchmark}, {evaluation.get('images')} photos, {evaluation.get('pairs')} pairs",
+                metric_type=kind,
+                metric_name=figure + unit,
+                metric_value=value,
+            )
+        )
+    return results
+
+
+def fill_figures(text: str, evaluations: Sequence[dict[str, Any]], where: str) -> str:
+    """Write the measured figures into the table rows that begin with their names."""
+
+    def measured(match: re.Match[str]) -> str:
+        start, figure, shown = match.groups()
+        for evaluation in evaluations:
+            value = evaluation.get(figure)
+            if isinstance(value, (int, float)):
+                return f"{start}{value:.{len(shown.partition('.')[2])}f}"
+        raise BadInputError(f"{where}: shows `{figure}`, which was not measured; leave the row out or measure it")
+
+    return _ROW.sub(measured, text)
+
+
+def read_evaluations(folder: Path) -> list[dict[str, Any]]:
+    """Every ``evaluation*.json`` of a model's folder."""
+    found = []
+    for file in sorted(folder.glob(EVALUATIONS)):
+        try:
+            evaluation = json.loads(file.read_text(encoding="utf-8"))
+        except ValueError:
+            evaluation = None
+        if not isinstance(evaluation, dict):
+            raise BadInputError(f"{file}: holds no figures; write it with evaluate --output")
+        found.append(evaluation)
+    return found
