@@ -2,64 +2,26 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 from click.testing import Result
 from hub_server import Hub, User
 from huggingface_hub import ModelCard
 from test_cli import assert_refused, run
+from tiny_checkout import make_checkout
 
-from motion_offsets import EtrajConfig, EtrajModel, MaDmphnConfig, MaDmphnForImageDeblurring, __version__
+from motion_offsets import __version__
 
 TAG = f"v{__version__}"
-CARD = """---
-license: apache-2.0
-tags: [motion-blur]
----
-
-# {name}
-
-| figure | value |
-| --- | --- |
-| `reblur_psnr` | 0.00 |
-
-Load it with `AutoModel.from_pretrained("OWNER/{name}")`.
-"""
-
-
-def sha256(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 @pytest.fixture(scope="module")
 def tiny_checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkout with two tiny models and the pipeline of both."""
-    torch.manual_seed(0)
-    root = tmp_path_factory.mktemp("checkout")
-    models = root / "hub" / "models"
-    estimator = EtrajModel(EtrajConfig(base_channels=4)).half()
-    deblurrer = MaDmphnForImageDeblurring(MaDmphnConfig(base_channels=4, levels=(1,), motion_aware=False)).half()
-    hashes = {}
-    for name, part, model in (("motion", "estimator", estimator), ("sharp", "deblurrer", deblurrer)):
-        model.save_pretrained(models / name)
-        for code in (models / name).glob("*.py"):
-            code.unlink()
-        hashes[part] = sha256(models / name / "model.safetensors")
-        figures = {"benchmark": "bsd-motion-flow", "images": 2, "pairs": 6, "reblur_psnr": 31.256, "deblur_ssim": None}
-        (models / name / "evaluation.json").write_text(json.dumps({**figures, "checkpoints": hashes}))
-    (models / "both").mkdir()
-    index = {"_class_name": "BlurToVideoPipeline", "bundled_components": {"estimator": "motion", "deblurrer": "sharp"}}
-    (models / "both" / "model_index.json").write_text(json.dumps(index))
-    (root / "model_cards").mkdir()
-    for name in ("motion", "sharp", "both"):
-        (root / "model_cards" / f"{name}.md").write_text(CARD.format(name=name))
-    return root
+    return make_checkout(tmp_path_factory.mktemp("checkout"))
 
 
 @pytest.fixture

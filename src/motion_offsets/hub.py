@@ -195,8 +195,9 @@ def _loading_failure(name: str, error: Exception) -> str:
     if Path(name).expanduser().is_dir() or name in bundled_models():
         return f"model '{name}' cannot be loaded: {reason}"
     return (
-        f"model '{name}' could not be fetched from the Hugging Face Hub and is not in its cache: check the name and "
-        f"the network, or give {_choices(bundled_models())}, which needs no network ({reason})"
+        f"model '{name}' could not be fetched from the Hugging Face Hub and is not in its cache: check the name, the "
+        f"network and, for a private one, the token, or give {_choices(bundled_models())}, which needs no network "
+        f"({reason})"
     )
 
 
@@ -214,7 +215,7 @@ def pipeline_components(folder: str | os.PathLike[str]) -> dict[str, str]:
 
 
 def snapshot(source: str, options: dict[str, Any]) -> str:
-    """The local folder of a whole pipeline; one on the Hub is fetched into its cache, without code.
+    """The local folder of a whole pipeline; one on the Hub is fetched into the cache, without code.
 
     Args:
         source: what :func:`resolve_name` gave.
