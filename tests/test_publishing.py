@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -191,3 +192,21 @@ def test_pickles_in_a_data_set_are_refused(hub: Hub, checkout: Path) -> None:
     (folder / "pairs.pkl").rename(folder / "pairs.csv")
     assert publish(hub, checkout, "pairs").exit_code == 0
     assert hub.head("lab/pairs", "datasets")["pairs.csv"] == b"x"
+
+
+def test_the_space_carries_package_and_models(hub: Hub, checkout: Path) -> None:
+    repository = Path(__file__).resolve().parents[1]
+    shutil.copytree(repository / "hub" / "space", checkout / "hub" / "space")
+    (checkout / "app.py").write_text("import motion_offsets\n")
+    (checkout / "src").symlink_to(repository / "src")
+    result = publish(hub, checkout, "motion-offsets")
+    if find_spec("gradio") is None:
+        assert_refused(result, "for the gradio installed here, and none is")
+        return
+    assert result.exit_code == 0, result.output
+    files = hub.head("lab/motion-offsets", "spaces")
+    assert hub.repo("lab/motion-offsets", "spaces").sdk == "gradio"
+    assert {"app.py", "motion_offsets/hub.py", "motion_offsets/_models/motion/model.safetensors"} < files.keys()
+    assert "sdk_version: " in files["README.md"].decode()
+    requirements = files["requirements.txt"].decode().splitlines()
+    assert {"gradio", "numba", "torch"} <= {line.partition(">")[0] for line in requirements}

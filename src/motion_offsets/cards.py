@@ -16,11 +16,16 @@ from .errors import BadInputError
 # Parts of a figure's name that say what kind of figure it is, and its unit.
 METRICS = {"psnr": "dB", "ssim": "", "mse": "square pixels", "error": "pixels", "lpips": ""}
 EVALUATIONS = "evaluation*.json"
+TRAINING = "training.json"
+
+RUNS = ("<!-- runs -->\n", "<!-- /runs -->\n")
 
 _ROW = re.compile(r"^(\| `(\w+)`[^|]*\| )([0-9.]+)(?= )", re.MULTILINE)
 
 
-def model_card(template: Path, name: str, evaluations: Sequence[dict[str, Any]]) -> ModelCard:
+def model_card(
+    template: Path, name: str, evaluations: Sequence[dict[str, Any]], training: dict[str, Any] | None = None
+) -> ModelCard:
     """The card of a model as it is published.
 
     Args:
@@ -28,6 +33,7 @@ def model_card(template: Path, name: str, evaluations: Sequence[dict[str, Any]])
             the evaluations, to the digits that the template shows.
         name: what the model is called on the Hub.
         evaluations: what ``evaluate`` measured, one dictionary a benchmark.
+        training: what ``train.py`` recorded; its runs become the table between the two comments of :data:`RUNS`.
 
     Raises:
         BadInputError: no such card, a head that the Hub would not accept, no measured figures, or a row without one.
@@ -38,7 +44,7 @@ def model_card(template: Path, name: str, evaluations: Sequence[dict[str, Any]])
     if not results:
         raise BadInputError(f"{name}: has no results for its card; measure it with evaluate, into its evaluation.json")
     card = load_card(template, ModelCard)
-    text = fill_figures(card.text, evaluations, str(template))
+    text = fill_runs(fill_figures(card.text, evaluations, str(template)), training)
     data = ModelCardData(**{**card.data.to_dict(), "model_name": name, "eval_results": results})
     return ModelCard(f"---\n{data.to_yaml()}\n---\n{text}", ignore_metadata_errors=False)
 
@@ -93,6 +99,31 @@ def fill_figures(text: str, evaluations: Sequence[dict[str, Any]], where: str) -
         raise BadInputError(f"{where}: shows `{figure}`, which was not measured; leave the row out or measure it")
 
     return _ROW.sub(measured, text)
+
+
+def fill_runs(text: str, training: dict[str, Any] | None) -> str:
+    """Write the training runs, first to last, between the two comments of :data:`RUNS`; without a record, nothing."""
+    before, start, rest = text.partition(RUNS[0])
+    _, end, after = rest.partition(RUNS[1])
+    if training is None or not end:
+        return text
+    runs: list[dict[str, Any]] = []
+    while training is not None:
+        runs.insert(0, training)
+        training = training.get("started_from")
+    rows = ["| run | steps | crops a step | learning rate | seed | minutes |", "| --- " * 6 + "|"]
+    for number, run in enumerate(runs, 1):
+        options = run["options"]
+        crops = f"{options['batch_size']} of {options['crops']['crop_size']} px"
+        figures = (number, f"{run['steps']:,}", crops, f"{options['learning_rate']:g}", options["seed"])
+        rows.append("| " + " | ".join(map(str, (*figures, round(run["seconds"] / 60)))) + " |")
+    return before + start + "\n".join(rows) + "\n" + end + after
+
+
+def read_training(folder: Path) -> dict[str, Any] | None:
+    """The ``training.json`` of a model's folder, if there is one."""
+    file = folder / TRAINING
+    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
 
 
 def read_evaluations(folder: Path) -> list[dict[str, Any]]:

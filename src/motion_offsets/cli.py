@@ -25,7 +25,7 @@ from .cli_arguments import (
     result_names,
 )
 from .cli_arguments import quiet as _quiet
-from .cli_hub import convert, publish
+from .cli_hub import convert, export, publish
 from .errors import BadInputError
 from .hub import DEFAULT_ESTIMATOR
 
@@ -276,15 +276,15 @@ def _save_whole(picture: Any, target: Path) -> None:
 @_reporting
 def reblur(
     sharp: Annotated[str, typer.Argument(metavar="SHARP", help="A sharp photo.")],
-    offsets: Annotated[str, typer.Option(help="motion_offsets.npz that extract wrote, for a photo of this size.")],
+    offsets: Annotated[str, typer.Option(help="motion_offsets.npz or .safetensors, for this size.")],
     output: Output,
     gamma: Annotated[float | None, typer.Option(help="Average in linear light, 2.2 say; by default encoded.")] = None,
     debug: Debug = False,
 ) -> None:
     """Blur a sharp photo with motion that was saved: OUT.png is the exposure of the sharp photo along it."""
     from .exposure import expose
-    from .extraction import load_motion
     from .image_processing_motion_offsets import MotionOffsetsImageProcessor
+    from .motion_files import read_motion
     from .trajectories import sample_times, trajectory_basis
 
     target = picture_targets([Path(sharp)], Path(output).expanduser())[0]
@@ -292,7 +292,7 @@ def reblur(
     check_output_folder(target.parent)
     processor = MotionOffsetsImageProcessor()
     pixel_values = processor([sharp])["pixel_values"]
-    motion = load_motion(Path(offsets).expanduser())
+    motion = read_motion(Path(offsets).expanduser())
     height, width = motion.control_points.shape[-2:]
     if pixel_values.shape[-2:] != (height, width):
         raise BadInputError(
@@ -329,7 +329,7 @@ def evaluate(
     typer.echo(to_markdown(result) if markdown else to_json(result))
 
 
-for _command in (convert, publish):
+for _command in (convert, export, publish):
     app.command()(_reporting(_command))
 
 

@@ -1,4 +1,4 @@
-"""Commands around checkpoints: ``convert`` brings published ones in, ``publish`` puts ours on the Hub."""
+"""Commands for what leaves or enters: ``convert`` published weights, ``export`` motion, ``publish`` on the Hub."""
 
 from __future__ import annotations
 
@@ -38,6 +38,18 @@ def convert(
         model = converted(source, trajectory, stacks)
         model.save_pretrained(folder)
     typer.echo(f"{source} -> {target} ({type(model).__name__}, {model.num_parameters():,} parameters)")
+
+
+def export(
+    motion: Annotated[str, typer.Argument(help="motion_offsets.npz that extract wrote, or a .safetensors.")],
+    output: Annotated[str, typer.Option("--output", "-o", metavar="OUT", help="OUT.safetensors or OUT.flo.")],
+    debug: Debug = False,
+) -> None:
+    """Write saved motion as safetensors, or as Middlebury flow where the shutter opens and where it closes."""
+    from .motion_files import export_motion, read_motion
+
+    written = export_motion(read_motion(Path(motion).expanduser()), Path(output).expanduser())
+    typer.echo(f"{motion} -> {', '.join(map(str, written))}")
 
 
 def publish(

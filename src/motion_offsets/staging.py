@@ -17,14 +17,14 @@ from typing import Any
 from huggingface_hub import DatasetCard, SpaceCard
 from packaging.requirements import Requirement
 
-from .cards import load_card, model_card, read_evaluations
+from .cards import EVALUATIONS, TRAINING, load_card, model_card, read_evaluations, read_training
 from .errors import BadInputError
 from .hub import pipeline_components
 from .publishing import Publication
 
 WEIGHTS = "model.safetensors"
 CARD = "README.md"
-RECORDS = ("training.json",)
+PICTURE = "example.jpg"
 SPACE = "motion-offsets"
 SPACE_EXTRAS = ("demo", "fast")
 
@@ -77,16 +77,17 @@ def _stage_model(root: Path, name: str, folder: Path) -> None:
     # A pipeline was measured with its deblurrer.
     measured = source.with_name(parts["deblurrer"]) if "deblurrer" in parts else source
     evaluations = read_evaluations(measured)
-    card = model_card(root / "model_cards" / f"{name}.md", name, evaluations)
+    card = model_card(root / "model_cards" / f"{name}.md", name, evaluations, read_training(source))
     weights = {part: source.with_name(plain) for part, plain in parts.items()} or {"": source}
     _check_measured(name, evaluations, [_sha256(place / WEIGHTS) for place in weights.values()])
     _save_with_code(source, folder)
     for part, place in weights.items():
         # The very bytes that were measured.
         shutil.copyfile(place / WEIGHTS, folder / part / WEIGHTS)
-    for file in [*measured.glob("evaluation*.json"), *(source / record for record in RECORDS)]:
-        if file.is_file():
-            shutil.copyfile(file, folder / file.name)
+    for file in [*measured.glob(EVALUATIONS), *source.glob(TRAINING)]:
+        shutil.copyfile(file, folder / file.name)
+    for picture in (root / "model_cards").glob(f"{name}.jpg"):
+        shutil.copyfile(picture, folder / PICTURE)
     card.save(folder / CARD)
 
 
