@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -166,6 +167,7 @@ def test_a_saved_config_does_not_name_the_folder_of_its_estimator(tmp_path: Path
     written = (tmp_path / "deblurrer" / "config.json").read_text()
     assert "cubic" in written
     assert str(tmp_path) not in written
+    assert "auto_map" not in json.loads(written)["estimator_config"]
 
 
 def test_gradient_checkpointing_changes_nothing() -> None:
