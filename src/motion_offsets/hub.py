@@ -73,7 +73,7 @@ def _choices(bundled: dict[str, Path]) -> str:
 
 
 class BundledNamesMixin:
-    """``from_pretrained`` that also knows the bundled names, for models, configs and processors alike.
+    """``from_pretrained`` that also knows the bundled names, for models and configs alike.
 
     Put it before the transformers class: ``class EtrajModel(BundledNamesMixin, PreTrainedModel)``. Models load in
     float32 unless told otherwise (the released weights are float16 only to be small), and a checkpoint that does not
@@ -96,9 +96,15 @@ class BundledNamesMixin:
             )
         with plain_errors(pretrained_model_name_or_path):
             if not _is_model(cls):
-                return load(source, *args, **kwargs)
+                return _load_config(cls, source, kwargs)
             _require_config(source, kwargs)
             return _load_model(load, pretrained_model_name_or_path, source, args, kwargs)
+
+
+def _load_config(cls: Any, source: str, kwargs: dict[str, Any]) -> Any:
+    """As ``PreTrainedConfig.from_pretrained``, which in transformers 5.17 forgets the token on its way to the Hub."""
+    values, others = cls.get_config_dict(source, **kwargs)
+    return cls.from_dict(values, **others)
 
 
 def _is_model(cls: type) -> bool:
