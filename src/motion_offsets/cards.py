@@ -15,6 +15,7 @@ from .errors import BadInputError
 
 # Parts of a figure's name that say what kind of figure it is, and its unit.
 METRICS = {"psnr": "dB", "ssim": "", "mse": "square pixels", "error": "pixels", "lpips": ""}
+COUNTS = {"images": "photos", "pairs": "pairs"}
 EVALUATIONS = "evaluation*.json"
 TRAINING = "training.json"
 
@@ -68,6 +69,7 @@ def load_card(file: Path, kind: Any) -> Any:
 def eval_results(evaluation: dict[str, Any]) -> list[EvalResult]:
     """The figures of one evaluation, as the Hub's ``model-index`` lists them."""
     benchmark = str(evaluation.get("benchmark", ""))
+    counts = [f"{evaluation[name]} {word}" for name, word in COUNTS.items() if name in evaluation]
     results = []
     for figure, value in evaluation.items():
         kind = next((part for part in figure.split("_") if part in METRICS), None)
@@ -78,7 +80,7 @@ def eval_results(evaluation: dict[str, Any]) -> list[EvalResult]:
             EvalResult(
                 task_type="image-to-image",
                 dataset_type=benchmark,
-                dataset_name=f"{benchmark}, {evaluation.get('images')} photos, {evaluation.get('pairs')} pairs",
+                dataset_name=", ".join([benchmark, *counts]),
                 metric_type=kind,
                 metric_name=figure + unit,
                 metric_value=value,
@@ -88,17 +90,26 @@ def eval_results(evaluation: dict[str, Any]) -> list[EvalResult]:
 
 
 def fill_figures(text: str, evaluations: Sequence[dict[str, Any]], where: str) -> str:
-    """Write the measured figures into the table rows that begin with their names."""
+    """Write the measured figures into the table rows that begin with their names.
+
+    A row belongs to the benchmark that the text before it named last.
+    """
 
     def measured(match: re.Match[str]) -> str:
         start, figure, shown = match.groups()
-        for evaluation in evaluations:
+        before = text[: match.start()]
+        by_mention = sorted(evaluations, key=lambda each: before.rfind(str(each.get("benchmark"))), reverse=True)
+        for evaluation in by_mention[:1] if _mentioned(before, by_mention) else by_mention:
             value = evaluation.get(figure)
             if isinstance(value, (int, float)):
                 return f"{start}{value:.{len(shown.partition('.')[2])}f}"
         raise BadInputError(f"{where}: shows `{figure}`, which was not measured; leave the row out or measure it")
 
     return _ROW.sub(measured, text)
+
+
+def _mentioned(text: str, evaluations: Sequence[dict[str, Any]]) -> bool:
+    return any(str(evaluation.get("benchmark")) in text for evaluation in evaluations)
 
 
 def fill_runs(text: str, training: dict[str, Any] | None) -> str:
