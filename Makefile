@@ -1,12 +1,13 @@
 # `make extract` and `make test` do all the set-up on a fresh clone; later runs find it done and start at once.
 PYTHON ?= python3
 PHOTO ?= examples/clock.png
+ORG ?= your-name
 
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 
-.PHONY: extract test lint format bench
+.PHONY: extract test lint format bench publish-dry-run
 
 extract: $(READY)
 	$(BIN)/motion-offsets extract $(PHOTO) -o out/
@@ -25,6 +26,9 @@ format: $(READY)
 
 bench: $(READY)
 	for name in exposure motion_aware_conv pipeline data; do OMP_WAIT_POLICY=PASSIVE $(BIN)/python benchmarks/$$name.py || exit 1; done
+
+publish-dry-run: $(READY)
+	$(BIN)/motion-offsets publish --org $(ORG) --dry-run
 
 # The stamp is written last, so a set-up that was interrupted is taken up again.
 $(READY): pyproject.toml constraints.txt

@@ -7,23 +7,27 @@ import json
 import re
 import socket
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
+from huggingface_hub import SpaceCard
+from huggingface_hub.repocard_data import model_index_to_eval_results
 from PIL import Image
 from safetensors.torch import load_file
 
 from motion_offsets import BlurToVideoPipeline, EtrajModel, MaDmphnForImageDeblurring
-from motion_offsets.hub import bundled_models
+from motion_offsets.cards import fill_figures, fill_runs, model_card, read_evaluations, read_training
+from motion_offsets.hub import bundled_models, pipeline_components
 
 ROOT = Path(__file__).resolve().parents[1]
 MODELS = ROOT / "hub" / "models"
-CLASSES = {"etraj-quadratic": EtrajModel, "ma-dmphn": MaDmphnForImageDeblurring}
-
-
-def measured(name: str) -> dict[str, Any]:
-    return json.loads((MODELS / name / "evaluation.json").read_text())
+CARDS = ROOT / "model_cards"
+KINDS = {cls.config_class.model_type: cls for cls in (EtrajModel, MaDmphnForImageDeblurring)}
+# Whatever lies there.
+CLASSES = {
+    file.parent.name: KINDS[json.loads(file.read_text())["model_type"]]
+    for file in sorted(MODELS.glob("*/config.json"))
+}
 
 
 def sha256(name: str) -> str:
@@ -85,23 +89,42 @@ def test_what_trained_them_is_beside_them(name: str) -> None:
     assert isinstance(record["options"]["seed"], int)
 
 
-def test_the_figures_are_of_these_weights() -> None:
-    estimator, deblurrer = (sha256(name) for name in CLASSES)
-    assert measured("etraj-quadratic")["checkpoints"] == {"estimator": estimator}
-    assert measured("ma-dmphn")["checkpoints"] == {"estimator": estimator, "deblurrer": deblurrer}
-    assert all((measured(name)["images"], measured(name)["pairs"]) == (100, 300) for name in CLASSES)
+@pytest.mark.parametrize("name", CLASSES)
+def test_the_figures_are_of_these_weights(name: str) -> None:
+    evaluations = read_evaluations(MODELS / name)
+    assert evaluations
+    assert all(sha256(name) in evaluation["checkpoints"].values() for evaluation in evaluations)
 
 
-@pytest.mark.parametrize("document", ["README.md", "model_cards/etraj-quadratic.md", "model_cards/ma-dmphn.md"])
-def test_documents_print_the_measured_figures(document: str) -> None:
+def test_the_readme_prints_the_measured_figures() -> None:
     """A table row that begins with a name of ``evaluate``'s output holds that figure, to the digits it shows."""
-    figures = measured("ma-dmphn")
-    rows = re.findall(r"^\| `(\w+)`[^|]*\| ([0-9.]+) ", (ROOT / document).read_text(), re.MULTILINE)
-    assert rows
-    for name, shown in rows:
-        digits = len(shown.partition(".")[2])
-        assert shown == f"{figures[name]:.{digits}f}", name
+    text = (ROOT / "README.md").read_text()
+    assert re.search(r"^\| `reblur_psnr`", text, re.MULTILINE)
+    assert fill_figures(text, read_evaluations(MODELS / "ma-dmphn"), "README.md") == text
 
 
-def test_nothing_else_is_bundled() -> None:
-    assert set(bundled_models()) == {*CLASSES, "blur-to-video"}
+@pytest.mark.parametrize("name", bundled_models())
+def test_cards_print_what_was_measured_and_how_it_was_trained(name: str) -> None:
+    """As published, so that whoever reads the checkout sees the same; every card is valid and complete."""
+    parts = pipeline_components(MODELS / name)
+    evaluations = read_evaluations(MODELS / parts.get("deblurrer", name))
+    text = (CARDS / f"{name}.md").read_text()
+    assert fill_runs(fill_figures(text, evaluations, name), read_training(MODELS / name)) == text
+    card = model_card(CARDS / f"{name}.md", name, evaluations, read_training(MODELS / name))
+    listed = model_index_to_eval_results(card.data.to_dict()["model-index"])
+    assert {result.metric_type for result in listed[1]} >= {"psnr", "ssim"}
+    assert card.data.license
+    assert card.data.pipeline_tag
+    for part in ("from_pretrained", "motion-offsets ", "## Figures", "## Limits", "time", "research", "@article"):
+        assert part in card.text, part
+    assert (CARDS / f"{name}.jpg").is_file()
+
+
+def test_every_card_is_of_a_bundled_model() -> None:
+    assert {card.stem for card in CARDS.glob("*.md")} == set(bundled_models())
+
+
+def test_the_space_has_its_head() -> None:
+    data = SpaceCard.load(ROOT / "hub" / "space" / "README.md").data
+    assert (data.sdk, data.app_file) == ("gradio", "app.py")
+    assert len(data.short_description) <= 60

@@ -12,7 +12,7 @@ from transformers import AutoConfig, AutoImageProcessor, AutoModel
 
 from motion_offsets import BlurToVideoPipeline, EtrajConfig, EtrajModel, MotionOffsetsImageProcessor, hub
 from motion_offsets.errors import BadInputError
-from motion_offsets.hub import is_pipeline, load_estimator, pipeline_components, resolve_name
+from motion_offsets.hub import is_pipeline, pipeline_components, resolve_name
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +66,7 @@ def test_a_file_is_no_model(saved: Path) -> None:
 def test_models_load_by_plain_name_in_float32(bundle: Path) -> None:
     model = EtrajModel.from_pretrained("tiny")
     assert model.dtype == torch.float32
-    assert not load_estimator("tiny").training
+    assert not model.training
     assert EtrajModel.from_pretrained("tiny", dtype=torch.float16).dtype == torch.float16
     assert EtrajConfig.from_pretrained("tiny").base_channels == 4
 

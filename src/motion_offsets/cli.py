@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import os
 import sys
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -25,6 +24,8 @@ from .cli_arguments import (
     picture_targets,
     result_names,
 )
+from .cli_arguments import quiet as _quiet
+from .cli_hub import convert, export, publish
 from .cli_synthesize import register as register_synthesize
 from .errors import BadInputError
 from .hub import DEFAULT_ESTIMATOR
@@ -124,17 +125,6 @@ def _prepare(
     autocast = pick_dtype(dtype, chosen)
     _quiet()
     return load_pipeline(model, deblurrer, deblurs).to(chosen), autocast
-
-
-def _quiet() -> None:
-    """Keep the libraries' own bars and notes off the terminal; ours say what matters."""
-    import diffusers
-    import transformers
-
-    for library in (diffusers, transformers):
-        library.utils.logging.set_verbosity_error()
-        library.utils.logging.disable_progress_bar()
-    warnings.simplefilter("ignore")
 
 
 @app.callback(invoke_without_command=True)
@@ -297,15 +287,15 @@ def _save_whole(picture: Any, target: Path) -> None:
 @_reporting
 def reblur(
     sharp: Annotated[str, typer.Argument(metavar="SHARP", help="A sharp photo.")],
-    offsets: Annotated[str, typer.Option(help="motion_offsets.npz that extract wrote, for a photo of this size.")],
+    offsets: Annotated[str, typer.Option(help="motion_offsets.npz or .safetensors, for this size.")],
     output: Output,
     gamma: Annotated[float | None, typer.Option(help="Average in linear light, 2.2 say; by default encoded.")] = None,
     debug: Debug = False,
 ) -> None:
     """Blur a sharp photo with motion that was saved: OUT.png is the exposure of the sharp photo along it."""
     from .exposure import expose
-    from .extraction import load_motion
     from .image_processing_motion_offsets import MotionOffsetsImageProcessor
+    from .motion_files import read_motion
     from .trajectories import sample_times, trajectory_basis
 
     target = picture_targets([Path(sharp)], Path(output).expanduser())[0]
@@ -313,7 +303,7 @@ def reblur(
     check_output_folder(target.parent)
     processor = MotionOffsetsImageProcessor()
     pixel_values = processor([sharp])["pixel_values"]
-    motion = load_motion(Path(offsets).expanduser())
+    motion = read_motion(Path(offsets).expanduser())
     height, width = motion.control_points.shape[-2:]
     if pixel_values.shape[-2:] != (height, width):
         raise BadInputError(
@@ -362,6 +352,8 @@ def evaluate(
 
 
 register_synthesize(app, _reporting, _report)
+for _command in (convert, export, publish):
+    app.command()(_reporting(_command))
 
 
 def main() -> None:

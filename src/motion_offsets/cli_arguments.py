@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import os
 import re
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -109,12 +110,12 @@ def check_output_folder(folder: Path) -> None:
         raise BadInputError(f"{folder}: {existing} is write-protected; give an output that you may write to")
 
 
-def parse_memory(text: str) -> float:
+def parse_memory(text: str, option: str = "--max-memory") -> float:
     """Bytes of ``"4GB"``, ``"800 MB"``, ``"4"`` (gigabytes)."""
     match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*(gb|g|mb|m)?\s*", text.lower())
     size = float(match[1]) * (1e6 if (match[2] or "g").startswith("m") else 1e9) if match else 0.0
     if size <= 0:
-        raise BadInputError(f"--max-memory {text!r} is no amount of memory; give one such as 4GB or 800MB")
+        raise BadInputError(f"{option} {text!r} is no amount of memory; give one such as 4GB or 800MB")
     return size
 
 
@@ -172,7 +173,9 @@ def load_pipeline(model: str, deblurrer: str | None = None, deblurs: bool = True
         deblurrer: deblurrer by name; by default the pipeline's own, or the bundled one beside an estimator.
         deblurs: ``False`` loads no deblurrer: for the motion alone.
     """
-    from .hub import DEFAULT_DEBLURRER, is_pipeline, load_deblurrer, load_estimator
+    from .hub import DEFAULT_DEBLURRER, is_pipeline
+    from .modeling_etraj import EtrajModel
+    from .modeling_ma_dmphn import MaDmphnForImageDeblurring
     from .pipeline_blur_to_video import BlurToVideoPipeline
 
     whole = is_pipeline(model)
@@ -182,7 +185,21 @@ def load_pipeline(model: str, deblurrer: str | None = None, deblurs: bool = True
     if not deblurs:
         parts["deblurrer"] = None
     elif deblurrer is not None:
-        parts["deblurrer"] = load_deblurrer(deblurrer)
+        parts["deblurrer"] = MaDmphnForImageDeblurring.from_pretrained(deblurrer)
     if whole:
         return BlurToVideoPipeline.from_pretrained(model, **parts)
-    return BlurToVideoPipeline(estimator=load_estimator(model), **parts)
+    return BlurToVideoPipeline(estimator=EtrajModel.from_pretrained(model), **parts)
+
+
+def quiet() -> None:
+    """Keep the libraries' own bars and notes off the terminal; ours say what matters."""
+    import diffusers
+    import huggingface_hub
+    import transformers
+
+    for library in (diffusers, transformers):
+        library.utils.logging.set_verbosity_error()
+        library.utils.logging.disable_progress_bar()
+    huggingface_hub.utils.logging.set_verbosity_error()
+    huggingface_hub.utils.disable_progress_bars()
+    warnings.simplefilter("ignore")

@@ -24,6 +24,7 @@ class EtrajConfig(BundledNamesMixin, PreTrainedConfig):
     """
 
     model_type = "etraj"
+    _auto_class = "AutoConfig"  # saved with its code, for whoever has not installed this package
 
     def __init__(
         self,

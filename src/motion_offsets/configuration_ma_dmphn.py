@@ -45,6 +45,7 @@ class MaDmphnConfig(BundledNamesMixin, PreTrainedConfig):
     """
 
     model_type = "ma-dmphn"
+    _auto_class = "AutoConfig"  # saved with its code, for whoever has not installed this package
 
     levels: tuple[int, ...] | list[int] = (1, 2, 4)
     num_stacks: int = 1
@@ -71,7 +72,7 @@ class MaDmphnConfig(BundledNamesMixin, PreTrainedConfig):
         written = super().to_diff_dict()
         if isinstance(self.estimator_config, PreTrainedConfig):
             estimator = self.estimator_config.to_diff_dict()
-            for name in ("transformers_version", "architectures", "dtype"):  # the deblurrer has its own
+            for name in ("transformers_version", "architectures", "dtype", "auto_map"):  # the deblurrer has its own
                 estimator.pop(name, None)
             written["estimator_config"] = estimator
         return written

@@ -72,15 +72,19 @@ class SavedMotion:
 
 
 @contextmanager
-def whole_folder(target: Path) -> Iterator[Path]:
+def whole_folder(target: Path, names: frozenset[str] = RESULT_NAMES) -> Iterator[Path]:
     """Yield a hidden folder beside ``target``; on success it takes its place, on any error nothing is left of it.
 
     An earlier result at ``target`` is replaced only once the new one is complete.
 
+    Args:
+        target: the folder that is to appear.
+        names: what an earlier result may hold; a folder with anything else in it is not replaced.
+
     Raises:
         BadInputError: ``target`` is something else than an earlier result, or the disk refuses to be written to.
     """
-    _check_replaceable(target)
+    _check_replaceable(target, names)
     made = [folder for folder in (target.parent, *target.parent.parents) if not folder.exists()]
     unfinished = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.partial")
     finished = False
@@ -106,7 +110,7 @@ def _remove_empty(folders: Sequence[Path]) -> None:
             return
 
 
-def _check_replaceable(target: Path) -> None:
+def _check_replaceable(target: Path, names: frozenset[str] = RESULT_NAMES) -> None:
     if not os.path.lexists(target):
         return
     if not target.is_dir() or target.is_symlink():
@@ -114,7 +118,7 @@ def _check_replaceable(target: Path) -> None:
     if not os.access(target, os.R_OK | os.W_OK | os.X_OK):
         raise BadInputError(f"{target}: is write-protected; give another output, or permission to write it")
     found = {entry.name for entry in target.iterdir() if not entry.name.startswith(".")}
-    foreign = sorted(found - RESULT_NAMES - {"Thumbs.db"})  # that one and hidden files are the file manager's
+    foreign = sorted(found - names - {"Thumbs.db"})  # that one and hidden files are the file manager's
     if foreign:
         raise BadInputError(f"{target}: holds {foreign[0]!r}, which is no result of ours; give another output")
 

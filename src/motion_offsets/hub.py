@@ -8,13 +8,9 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .errors import BadInputError
-
-if TYPE_CHECKING:
-    from .modeling_etraj import EtrajModel
-    from .modeling_ma_dmphn import MaDmphnForImageDeblurring
 
 DEFAULT_ESTIMATOR = "etraj-quadratic"
 DEFAULT_DEBLURRER = "ma-dmphn"
@@ -77,7 +73,7 @@ def _choices(bundled: dict[str, Path]) -> str:
 
 
 class BundledNamesMixin:
-    """``from_pretrained`` that also knows the bundled names, for models, configs and processors alike.
+    """``from_pretrained`` that also knows the bundled names, for models and configs alike.
 
     Put it before the transformers class: ``class EtrajModel(BundledNamesMixin, PreTrainedModel)``. Models load in
     float32 unless told otherwise (the released weights are float16 only to be small), and a checkpoint that does not
@@ -100,9 +96,15 @@ class BundledNamesMixin:
             )
         with plain_errors(pretrained_model_name_or_path):
             if not _is_model(cls):
-                return load(source, *args, **kwargs)
+                return _load_config(cls, source, kwargs)
             _require_config(source, kwargs)
             return _load_model(load, pretrained_model_name_or_path, source, args, kwargs)
+
+
+def _load_config(cls: Any, source: str, kwargs: dict[str, Any]) -> Any:
+    """As ``PreTrainedConfig.from_pretrained``, which in transformers 5.17 forgets the token on its way to the Hub."""
+    values, others = cls.get_config_dict(source, **kwargs)
+    return cls.from_dict(values, **others)
 
 
 def _is_model(cls: type) -> bool:
@@ -199,8 +201,9 @@ def _loading_failure(name: str, error: Exception) -> str:
     if Path(name).expanduser().is_dir() or name in bundled_models():
         return f"model '{name}' cannot be loaded: {reason}"
     return (
-        f"model '{name}' could not be fetched from the Hugging Face Hub and is not in its cache: check the name and "
-        f"the network, or give {_choices(bundled_models())}, which needs no network ({reason})"
+        f"model '{name}' could not be fetched from the Hugging Face Hub and is not in its cache: check the name, the "
+        f"network and, for a private one, the token, or give {_choices(bundled_models())}, which needs no network "
+        f"({reason})"
     )
 
 
@@ -217,6 +220,22 @@ def pipeline_components(folder: str | os.PathLike[str]) -> dict[str, str]:
         return dict(json.loads(index.read_text(encoding="utf-8")).get("bundled_components", {}))
 
 
+def snapshot(source: str, options: dict[str, Any]) -> str:
+    """The local folder of a whole pipeline; one on the Hub is fetched into the cache, without code.
+
+    Args:
+        source: what :func:`resolve_name` gave.
+        options: ``from_pretrained``'s; those that say what to fetch and how are taken out.
+    """
+    names = ("revision", "cache_dir", "token", "local_files_only", "force_download")
+    chosen = {name: options.pop(name) for name in names if name in options}
+    if Path(source).is_dir():
+        return source
+    from huggingface_hub import snapshot_download
+
+    return snapshot_download(source, allow_patterns=["*.json", "*.safetensors"], **chosen)
+
+
 def is_pipeline(name: str | os.PathLike[str]) -> bool:
     """Whether a name, a folder or ``org/name`` on the Hub is that of a pipeline rather than of a single model."""
     source = resolve_name(name)
@@ -226,17 +245,3 @@ def is_pipeline(name: str | os.PathLike[str]) -> bool:
 
     with plain_errors(name):
         return cached_file(source, _PIPELINE_FILE, _raise_exceptions_for_missing_entries=False) is not None
-
-
-def load_estimator(name: str | os.PathLike[str] = DEFAULT_ESTIMATOR, **kwargs: Any) -> EtrajModel:
-    """The motion estimator of a plain name, folder or Hub name, in float32 and ready for inference."""
-    from .modeling_etraj import EtrajModel
-
-    return EtrajModel.from_pretrained(name, **kwargs).eval()
-
-
-def load_deblurrer(name: str | os.PathLike[str] = DEFAULT_DEBLURRER, **kwargs: Any) -> MaDmphnForImageDeblurring:
-    """The deblurrer of a plain name, folder or Hub name, in float32 and ready for inference."""
-    from .modeling_ma_dmphn import MaDmphnForImageDeblurring
-
-    return MaDmphnForImageDeblurring.from_pretrained(name, **kwargs).eval()

@@ -40,6 +40,7 @@ class MotionOffsetsImageProcessor(BaseImageProcessor):
     """
 
     valid_kwargs = MotionOffsetsImageProcessorKwargs
+    _auto_class = "AutoImageProcessor"  # saved with its code, for whoever has not installed this package
 
     def __init__(self, max_pixels: int = MAX_PIXELS, **kwargs: Any):
         super().__init__(**kwargs)

@@ -125,6 +125,7 @@ class EtrajModel(BundledNamesMixin, PreTrainedModel):
     """
 
     config_class = EtrajConfig
+    _auto_class = "AutoModel"  # saved with its code, for whoever has not installed this package
     base_model_prefix = "etraj"
     main_input_name = "pixel_values"
 

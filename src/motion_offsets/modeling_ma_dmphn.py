@@ -197,6 +197,8 @@ class MaDmphnPreTrainedModel(BundledNamesMixin, PreTrainedModel):
 class MaDmphnForImageDeblurring(MaDmphnPreTrainedModel):
     """Deblurs photos; see [`MaDmphnConfig`] for what it can be."""
 
+    _auto_class = "AutoModel"  # saved with its code, for whoever has not installed this package
+
     def __init__(self, config: MaDmphnConfig) -> None:
         super().__init__(config)
         self.networks = nn.ModuleList(PatchHierarchy(config) for _ in range(config.num_stacks))

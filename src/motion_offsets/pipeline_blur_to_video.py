@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,10 +22,11 @@ from .consistency import Consistency, assess
 from .deconvolution import deconvolve
 from .errors import BadInputError
 from .exposure import expose
-from .hub import load_deblurrer, load_estimator, pipeline_components, plain_errors, resolve_name
+from .hub import pipeline_components, plain_errors, resolve_name, snapshot
 from .image_processing_motion_offsets import OUTPUT_TYPES, MotionOffsetsImageProcessor
 from .modeling_etraj import EtrajModel
 from .modeling_ma_dmphn import MaDmphnForImageDeblurring
+from .remote_code import LIBRARY, write_pipeline_code
 from .tiling import max_tile_pixels, run_tiled
 from .trajectories import align_time, align_time_to, check_timestamps, offsets_at, trajectory_basis
 
@@ -35,6 +37,8 @@ DEBLURRER_BYTES = 1100
 PHOTO_BYTES = 90
 
 Progress = Callable[[int, int], None]
+
+_MODELS: dict[str, Any] = {"estimator": EtrajModel, "deblurrer": MaDmphnForImageDeblurring}
 
 
 @dataclass
@@ -101,24 +105,30 @@ class BlurToVideoPipeline(DiffusionPipeline):
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike[str], **kwargs: Any) -> Any:
-        """As in diffusers, and by plain name: ``"blur-to-video"`` joins the bundled models, with no network.
+        """The pipeline of a plain name (``"blur-to-video"`` needs no network), a folder, or ``org/name`` on the Hub.
+
+        Args:
+            pretrained_model_name_or_path: the name.
+            kwargs: ``torch_dtype`` (float32); ``estimator``, ``deblurrer`` or ``processor`` instead of the saved ones;
+                for the Hub ``revision``, ``cache_dir``, ``token``, ``local_files_only``, ``force_download``.
 
         Raises:
-            BadInputError: the name is unknown, or the files are missing, unreadable or do not fit each other.
+            BadInputError: the name is unknown, the files are missing, unreadable or do not fit each other, or an
+                option is not one of these.
         """
-        source = resolve_name(pretrained_model_name_or_path)
-        parts = pipeline_components(source)
-        if parts:
-            with plain_errors(pretrained_model_name_or_path):
-                return cls(**_bundled_components(parts, kwargs))
         with plain_errors(pretrained_model_name_or_path):
-            # diffusers itself loads only the processors of the libraries it knows.
-            processor = kwargs.pop("processor", None)
-            pipe = super().from_pretrained(source, processor=None, **kwargs)
-            if processor is None:
-                processor = MotionOffsetsImageProcessor.from_pretrained(source, subfolder="processor")
-        pipe.register_modules(processor=processor)
-        return pipe
+            folder = snapshot(resolve_name(pretrained_model_name_or_path), kwargs)
+            components = _components(folder, kwargs)
+            if kwargs:
+                raise BadInputError(f"{next(iter(kwargs))} is no option of this pipeline; leave it out")
+            return cls(**components)
+
+    def save_config(self, save_directory: str | os.PathLike[str], *args: Any, **kwargs: Any) -> None:
+        """The last step of ``save_pretrained``; the code goes with it, for whoever has not installed this package."""
+        components = {name: type(part) for name, part in self.components.items() if part is not None}
+        self.register_to_config(**{name: (LIBRARY, cls.__name__) for name, cls in components.items()})
+        super().save_config(save_directory, *args, **kwargs)
+        write_pipeline_code(Path(save_directory), type(self), components)
 
     @property
     def trajectory(self) -> str:
@@ -333,16 +343,24 @@ class BlurToVideoPipeline(DiffusionPipeline):
         return assess(pixel_values, sharp, reblurred, control_points, self.trajectory, self.num_samples)
 
 
-def _bundled_components(parts: dict[str, str], given: dict[str, Any]) -> dict[str, Any]:
-    """Components of a bundled pipeline, loaded by plain name where they are not given."""
-    dtype = given.get("torch_dtype") or torch.float32
-    loaders = {"estimator": load_estimator, "deblurrer": load_deblurrer}
-    components: dict[str, Any] = {
-        name: given[name] for name in ("estimator", "deblurrer", "processor") if name in given
-    }
-    for name, plain_name in parts.items():
-        if name not in components:
-            components[name] = loaders[name](plain_name, dtype=dtype)
+def _components(folder: str, options: dict[str, Any]) -> dict[str, Any]:
+    """The parts of a saved or bundled pipeline, loaded where they are not given; takes its options out."""
+    bundled = pipeline_components(folder)
+    dtype = options.pop("torch_dtype", None) or torch.float32
+    components: dict[str, Any] = {}
+    for name, loader in _MODELS.items():
+        if name in options:
+            components[name] = options.pop(name)
+        elif name in bundled:
+            components[name] = loader.from_pretrained(bundled[name], dtype=dtype)
+        elif (Path(folder) / name).is_dir():
+            components[name] = loader.from_pretrained(folder, subfolder=name, dtype=dtype)
+    if components.get("estimator") is None:
+        raise BadInputError("holds no estimator; give a pipeline's folder that save_pretrained wrote")
+    if "processor" in options:
+        components["processor"] = options.pop("processor")
+    elif (Path(folder) / "processor").is_dir():
+        components["processor"] = MotionOffsetsImageProcessor.from_pretrained(folder, subfolder="processor")
     return components
 
 
