@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import time
@@ -215,10 +216,20 @@ def _write_pictures(
     save_picture(draw_flow(ends[0] - ends[1]), folder / "flow.png")
 
 
-def trajectories_picture(pipe: BlurToVideoPipeline, pixel_values: Tensor, control_points: Tensor) -> Image.Image:
-    """The photo ``(1, 3, H, W)`` with the trajectories drawn over it, at most 2048 pixels wide or high."""
+def drawn_scale(height: int, width: int) -> float:
+    """How much smaller than the photo its trajectories are drawn."""
+    return min(1.0, MAX_DRAWN_SIDE / max(height, width))
+
+
+def trajectories_picture(
+    pipe: BlurToVideoPipeline, pixel_values: Tensor, control_points: Tensor, density: float | None = None
+) -> Image.Image:
+    """The photo ``(1, 3, H, W)`` with the trajectories drawn over it, at most 2048 pixels wide or high.
+
+    ``density`` is how many there are along the side of a square picture; by default as many as can be told apart.
+    """
     height, width = pixel_values.shape[-2:]
-    scale = min(1.0, MAX_DRAWN_SIDE / max(height, width))
+    scale = drawn_scale(height, width)
     if scale < 1:
         size = (max(1, round(height * scale)), max(1, round(width * scale)))
         pixel_values = torch.nn.functional.interpolate(pixel_values, size=size, mode="area")
@@ -226,7 +237,9 @@ def trajectories_picture(pipe: BlurToVideoPipeline, pixel_values: Tensor, contro
     grid = control_points[:, :, ::DRAWN_STRIDE, ::DRAWN_STRIDE] * scale
     offsets = offsets_at(grid, sample_times(pipe.num_samples), pipe.trajectory)[0]
     # As the eye sees it: the streak that each point of the scene left, in the direction in which the clip runs.
-    return draw_trajectories(pipe.post_process(pixel_values)[0], offsets, mirror=True)
+    picture = pipe.post_process(pixel_values)[0]
+    cell = None if density is None else max(2.0, math.sqrt(picture.width * picture.height) / density)
+    return draw_trajectories(picture, offsets, cell=cell, mirror=True)
 
 
 def _write_clip(

@@ -1,0 +1,221 @@
+"""The layout of the page, and which part of it calls what."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+
+from . import rendering, text
+from .photos import PhotoInput
+from .rendering import ClipSettings
+from .service import FIRST_DENSITY, Service
+
+CSS = """
+.gradio-container { max-width: 1240px !important; margin: 0 auto !important; }
+#mo-title h1 { font-size: clamp(1.5rem, 4.5vw, 2.3rem); line-height: 1.15; margin-bottom: .3rem; }
+#mo-title p { font-size: 1.05rem; max-width: 46rem; color: var(--body-text-color-subdued); }
+#mo-summary { padding: 0; }
+.mo-summary { font-size: 1.2rem; font-weight: 600; margin: 0 0 .5rem; color: var(--body-text-color); }
+.mo-trust { border-left: 4px solid; border-radius: 6px; padding: .5rem .8rem; margin: 0; color: var(--body-text-color);
+  background: var(--background-fill-secondary); }
+.mo-fine { border-color: #16a34a; }
+.mo-warning { border-color: #f59e0b; background: color-mix(in srgb, #f59e0b 14%, var(--background-fill-primary)); }
+#mo-downloads { gap: .5rem; }
+#mo-paths img, #mo-paths button { cursor: crosshair; }
+footer { opacity: .8; }
+"""
+
+
+def theme() -> gr.Theme:
+    """Colours and fonts; the fonts are the visitor's own, so nothing is fetched from elsewhere."""
+    fonts = ("ui-sans-serif", "system-ui", "sans-serif")
+    mono = ("ui-monospace", "Consolas", "monospace")
+    return gr.themes.Soft(primary_hue="indigo", secondary_hue="indigo", neutral_hue="slate", font=fonts, font_mono=mono)
+
+
+def build(service: Service) -> gr.Blocks:
+    """The page of a service, with its API."""
+    limits = service.limits
+    keep = int(limits.keep_seconds)
+    with gr.Blocks(title=text.TITLE, analytics_enabled=False, delete_cache=(300, keep)) as page:
+        ticket = gr.State(None, time_to_live=keep)
+        gr.Markdown(f"# {text.TITLE}\n\n{text.INTRO}", elem_id="mo-title")
+        with gr.Row(equal_height=False):
+            with gr.Column(scale=2, min_width=320):
+                photo = PhotoInput(
+                    label=text.PHOTO,
+                    sources=["upload", "clipboard", "webcam"],
+                    type="filepath",
+                    height=300,
+                    elem_id="mo-photo",
+                )
+                with gr.Row():
+                    run = gr.Button(text.RUN, variant="primary", scale=4, min_width=160, elem_id="mo-run")
+                    stop = gr.Button(text.STOP, variant="stop", scale=1, min_width=70, elem_id="mo-stop", visible=False)
+                examples = gr.Gallery(
+                    service.thumbnails(),
+                    label=text.EXAMPLES,
+                    columns=3,
+                    height="auto",
+                    object_fit="cover",
+                    allow_preview=False,
+                    interactive=False,
+                    buttons=[],
+                    elem_id="mo-examples",
+                )
+                with gr.Accordion(text.MORE, open=False):
+                    model = gr.Dropdown(
+                        [(text.MODELS.get(kind, kind), name) for name, kind in service.models.items()],
+                        value=service.default_model,
+                        label=text.MODEL,
+                        elem_id="mo-model",
+                    )
+                    detail = gr.Radio(text.detail_choices(limits), value=0, label=text.DETAIL, elem_id="mo-detail")
+            with gr.Column(scale=3, min_width=320):
+                summary = gr.HTML(elem_id="mo-summary")
+                with gr.Tabs():
+                    with gr.Tab(text.TABS[0]):
+                        clip = gr.Video(
+                            label=text.CLIP, autoplay=True, loop=True, interactive=False, buttons=[], elem_id="mo-clip"
+                        )
+                        with gr.Row():
+                            start = ClipSettings()
+                            frames = gr.Slider(
+                                rendering.MIN_FRAMES,
+                                limits.frames,
+                                value=start.frames,
+                                step=1,
+                                label=text.FRAMES,
+                                elem_id="mo-frames",
+                            )
+                            fps = gr.Slider(
+                                rendering.MIN_FPS,
+                                rendering.MAX_FPS,
+                                value=start.fps,
+                                step=1,
+                                label=text.FPS,
+                                elem_id="mo-fps",
+                            )
+                        with gr.Row():
+                            back_and_forth = gr.Checkbox(
+                                start.back_and_forth, label=text.BACK_AND_FORTH, elem_id="mo-back"
+                            )
+                            seconds = gr.Slider(
+                                0,
+                                limits.clip_seconds,
+                                value=start.seconds,
+                                step=1,
+                                label=text.SECONDS,
+                                info=text.SECONDS_INFO,
+                                elem_id="mo-seconds",
+                            )
+                    with gr.Tab(text.TABS[1]):
+                        before_after = gr.ImageSlider(
+                            label=text.BEFORE_AFTER, interactive=False, max_height=520, buttons=["fullscreen"],
+                            elem_id="mo-slider",
+                        )
+                    with gr.Tab(text.TABS[2]):
+                        paths = gr.Image(
+                            label=text.PATHS, interactive=False, type="filepath", buttons=["fullscreen"],
+                            elem_id="mo-paths",
+                        )
+                        density = gr.Slider(
+                            rendering.MIN_DENSITY,
+                            rendering.MAX_DENSITY,
+                            value=FIRST_DENSITY,
+                            step=1,
+                            label=text.DENSITY,
+                            elem_id="mo-density",
+                        )
+                        point_words = gr.Markdown(text.POINT_HINT, elem_id="mo-point-words")
+                        point = gr.Image(
+                            label=text.POINT, interactive=False, visible=False, height=420, buttons=[], elem_id="mo-point"
+                        )
+                    with gr.Tab(text.TABS[3]):
+                        flow = gr.Image(label=text.FLOW, interactive=False, buttons=["fullscreen"], elem_id="mo-flow")
+                        gr.Markdown(text.FLOW_HINT)
+                gr.Markdown(f"**{text.DOWNLOADS_TITLE}**")
+                with gr.Row(elem_id="mo-downloads"):
+                    downloads = [
+                        gr.DownloadButton(label, size="sm", interactive=False, min_width=130) for label in text.DOWNLOADS
+                    ]
+        with gr.Accordion("About", open=False):
+            gr.Markdown(text.about(limits))
+
+        view = [ticket, summary, clip, before_after, paths, flow]
+        clip_controls = [frames, fps, back_and_forth, seconds]
+        unlisted: dict[str, Any] = {"api_visibility": "private"}
+        networks: dict[str, Any] = {"concurrency_id": "networks", "concurrency_limit": service.at_once}
+        drawing: dict[str, Any] = {"concurrency_id": "drawing", "concurrency_limit": 2, **unlisted}
+
+        def prepare_downloads(event: Any) -> None:
+            event.success(
+                service.downloads, [ticket, *clip_controls], downloads, show_progress="hidden", **drawing
+            )
+
+        # The results
+        run.click(lambda: gr.update(visible=True), None, stop, queue=False, show_progress="hidden", **unlisted)
+        ran = run.click(
+            service.run,
+            [photo, model, detail, *clip_controls, density, ticket],
+            view,
+            show_progress_on=[summary, clip],
+            **networks,
+            **unlisted,
+        )
+        hides_stop = {"fn": lambda: gr.update(visible=False), "outputs": stop, "queue": False, "show_progress": "hidden"}
+        ran.then(**hides_stop, **unlisted)
+        prepare_downloads(ran)
+        stop.click(service.stop, queue=False, cancels=[ran], **unlisted).then(**hides_stop, **unlisted)
+        page.unload(service.stop)
+        for event in (
+            page.load(service.first_example, None, [photo, *view], show_progress="hidden", **drawing),
+            examples.select(service.chosen_example, None, [photo, *view], show_progress_on=[summary, clip], **drawing),
+        ):
+            prepare_downloads(event)
+
+        # Changes that need no network
+        changed = gr.on(
+            [frames.release, fps.release, back_and_forth.input],
+            service.clip,
+            [ticket, *clip_controls],
+            clip,
+            trigger_mode="always_last",
+            **drawing,
+        )
+        prepare_downloads(changed)
+        prepare_downloads(seconds.release(lambda: None, show_progress="hidden", **unlisted))
+        density.release(service.draw, [ticket, density], paths, trigger_mode="always_last", **drawing)
+        paths.select(service.point, ticket, [point, point_words], trigger_mode="always_last", **drawing)
+
+        _add_api(service, networks)
+    page.queue(max_size=limits.queue)
+    return page
+
+
+def _add_api(service: Service, networks: dict[str, Any]) -> None:
+    """The named endpoints: components that nobody sees, so that their types are what a client reads."""
+    start = ClipSettings()
+    with gr.Column(visible=False):
+        photo = PhotoInput(type="filepath", label="photo")
+        frames = gr.Number(start.frames, precision=0, label="frames")
+        fps = gr.Number(start.fps, label="fps")
+        back_and_forth = gr.Checkbox(False, label="back_and_forth")
+        detail = gr.Number(0, precision=0, label="detail")
+        density = gr.Number(FIRST_DENSITY, label="paths")
+        model = gr.Textbox(service.default_model, label="model")
+        report, clip = gr.JSON(label="report"), gr.Video(label="clip", interactive=False)
+        sharp, drawn, offsets = gr.File(label="sharp"), gr.File(label="trajectories"), gr.File(label="motion_offsets")
+        trigger = gr.Button()
+        trigger.click(
+            service.api_extract,
+            [photo, frames, fps, back_and_forth, detail, model],
+            [report, clip, sharp, drawn, offsets],
+            api_name="extract",
+            **networks,
+        )
+        trigger.click(service.api_deblur, [photo, detail], sharp, api_name="deblur", **networks)
+        trigger.click(
+            service.api_trajectories, [photo, density, detail], drawn, api_name="trajectories", **networks
+        )

@@ -1,0 +1,94 @@
+"""Every word on the page."""
+
+from __future__ import annotations
+
+import html
+
+from .limits import Limits
+
+TITLE = "What happened while the shutter was open?"
+INTRO = (
+    "A blurred photo is a short film squeezed into one picture. Give one, and watch it: the path that every point took, "
+    "the sharp picture underneath, and a slow-motion clip."
+)
+PHOTO = "Your blurred photo"
+EXAMPLES = "No photo at hand? Take one of these"
+RUN = "Show me the motion"
+STOP = "Stop"
+MODEL = "How things may move"
+MODELS = {
+    "quadratic": "Along curves, speeding up or slowing down",
+    "linear": "Straight on, at one speed",
+    "bidirectional-linear": "Straight, with one bend in the middle",
+    "cubic": "Along curves that may bend twice",
+    "zero-constraint": "Anyhow (the order in time then means nothing)",
+}
+DETAIL = "Detail"
+MORE = "More choices"
+CLIP = "The exposure in slow motion"
+FRAMES = "Frames"
+FPS = "Speed (frames a second)"
+BACK_AND_FORTH = "Back and forth"
+SECONDS = "Length of the MP4 (seconds)"
+SECONDS_INFO = "The clip repeats up to this length; 0 is once."
+BEFORE_AFTER = "Drag: your photo on the left, the sharp picture on the right"
+PATHS = "The path of each point, coloured by time"
+DENSITY = "How many paths"
+POINT = "That point's own path, enlarged"
+POINT_HINT = "Click anywhere on the picture to see that point's own path, enlarged."
+FLOW = "Motion as colour: hue is the axis, strength the length"
+FLOW_HINT = (
+    "The wheel in the corner tells which colour is which motion; white stood still. A colour and the one opposite may "
+    "stand for the same blur: one photo does not tell which end came first."
+)
+TABS = ("Clip", "Sharp picture", "Paths", "Colour")
+DOWNLOADS = ("Clip (MP4)", "Clip (GIF)", "Frames (ZIP)", "Sharp picture (PNG)", "Motion (NPZ)")
+DOWNLOADS_TITLE = "Take it with you"
+
+STEP_READ = "Reading the photo"
+STEP_NETWORKS = "Finding the motion and the sharp picture"
+STEP_DRAW = "Drawing"
+STOPPED = "Stopped; nothing was kept."
+OUR_FAULT = "Something went wrong on our side; please try again, or try another photo."
+
+
+def summary_html(sentence: str, trust: str, warning: bool) -> str:
+    """The line on the motion, and the one on how far to trust it."""
+    kind, mark = ("warning", "⚠") if warning else ("fine", "✓")
+    return (
+        f'<p class="mo-summary">{html.escape(sentence)}</p>'
+        f'<p class="mo-trust mo-{kind}" role="note"><span aria-hidden="true">{mark}</span> {html.escape(trust)}</p>'
+    )
+
+
+def detail_choices(limits: Limits) -> list[tuple[str, int]]:
+    names = ("Quick", "Fine, slower", "Finest, slowest")
+    return [
+        (f"{name} (up to {pixels / 1e6:g} megapixels)".replace("1 megapixels", "1 megapixel"), index)
+        for index, (name, pixels) in enumerate(zip(names, limits.working_pixels, strict=False))
+    ]
+
+
+def about(limits: Limits) -> str:
+    """The fold at the foot of the page."""
+    return f"""
+**How it works.** While the shutter is open, every point of the scene draws a path across the picture. A network estimates
+those paths from the blur; a second one, told about them, makes the picture sharp; moving the sharp picture along the
+paths gives the clip. The method is *Exposure Trajectory Recovery from Motion Blur* (Zhang, Wang, Maybank, Tao); the code
+and the networks are this project's own.
+
+**What it cannot do.** One photo does not tell a motion from its reversal, so the clip may run backwards. What is out of
+focus is not moved, and cannot be brought back this way. Blur longer than about 40 pixels, faces and small print often come
+out wrong: the sharp picture is a good guess, no evidence. The sentence with the tick or the warning sign says how well
+the answer explains your photo.
+
+**Privacy.** Your photo is used for your answer and for nothing else. It stays in this computer's memory and temporary
+files for at most {limits.keep_seconds * 2 / 3600:.0f} hours, and is then deleted. Nothing is logged, counted or sent elsewhere.
+
+**Limits.** Photos of up to {limits.upload_bytes / 1e6:.0f} MB and {limits.upload_pixels / 1e6:.0f} megapixels, up to \
+{limits.seconds:.0f} seconds of work each; larger ones than the chosen detail are scaled down. Up to {limits.queue} people can
+wait in line.
+
+**For programs.** `/extract`, `/deblur` and `/trajectories` can be called with `gradio_client` or curl; see "Use via API"
+below.
+"""
