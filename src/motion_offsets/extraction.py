@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import shutil
 import time
@@ -222,11 +221,11 @@ def drawn_scale(height: int, width: int) -> float:
 
 
 def trajectories_picture(
-    pipe: BlurToVideoPipeline, pixel_values: Tensor, control_points: Tensor, density: float | None = None
+    pipe: BlurToVideoPipeline, pixel_values: Tensor, control_points: Tensor, density: float = 1
 ) -> Image.Image:
     """The photo ``(1, 3, H, W)`` with the trajectories drawn over it, at most 2048 pixels wide or high.
 
-    ``density`` is how many there are along the side of a square picture; by default as many as can be told apart.
+    ``density`` is how many more there are along a side than can well be told apart.
     """
     height, width = pixel_values.shape[-2:]
     scale = drawn_scale(height, width)
@@ -237,9 +236,7 @@ def trajectories_picture(
     grid = control_points[:, :, ::DRAWN_STRIDE, ::DRAWN_STRIDE] * scale
     offsets = offsets_at(grid, sample_times(pipe.num_samples), pipe.trajectory)[0]
     # As the eye sees it: the streak that each point of the scene left, in the direction in which the clip runs.
-    picture = pipe.post_process(pixel_values)[0]
-    cell = None if density is None else max(2.0, math.sqrt(picture.width * picture.height) / density)
-    return draw_trajectories(picture, offsets, cell=cell, mirror=True)
+    return draw_trajectories(pipe.post_process(pixel_values)[0], offsets, density=density, mirror=True)
 
 
 def _write_clip(

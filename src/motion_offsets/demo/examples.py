@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 CAPTIONS = {
-    "cat.png": "A cat, the camera slid",
-    "coffee.png": "A coffee, the camera turned",
-    "clock.png": "A clock, a real and hard one",
+    "cat.png": "Cat",
+    "coffee.png": "Coffee",
+    "clock.png": "Clock",
 }
 
 

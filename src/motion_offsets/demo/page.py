@@ -22,16 +22,53 @@ CSS = """
 .mo-fine { border-color: #16a34a; }
 .mo-warning { border-color: #f59e0b; background: color-mix(in srgb, #f59e0b 14%, var(--background-fill-primary)); }
 #mo-downloads { gap: .5rem; }
-#mo-paths img, #mo-paths button { cursor: crosshair; }
+.mo-hint, .mo-hint p { font-size: .9rem; color: var(--body-text-color-subdued); }
+#mo-paths .image-frame, #mo-flow .image-frame { width: 100%; }
+#mo-paths img, #mo-flow img { width: 100%; height: auto; max-height: 75vh; object-fit: contain; }
+#mo-paths img { cursor: crosshair; }
+#mo-clip video { width: 100%; max-height: 75vh; }
+#mo-examples .grid-wrap, #mo-examples .gallery-container { min-height: 0 !important; height: auto !important; }
+@media (max-width: 640px) {
+  .tab-container button { padding-left: .6rem !important; padding-right: .6rem !important; }
+  #mo-title p { font-size: 1rem; }
+  .mo-summary { font-size: 1.1rem; }
+}
 footer { opacity: .8; }
 """
+
+
+# Phones play a clip in the page, and by itself, only if it is marked so; Gradio's player marks it not.
+HEAD = """<script>
+new MutationObserver(() => {
+  for (const video of document.querySelectorAll("#mo-clip video:not([playsinline])")) {
+    video.muted = true;
+    video.setAttribute("playsinline", "");
+    if (video.paused) video.play().catch(() => {});
+  }
+}).observe(document, {childList: true, subtree: true});
+</script>"""
+
+# On a phone the answer lies below the button.
+SHOW_ANSWER = """() => {
+  if (window.innerWidth < 700) document.querySelector("#mo-summary").scrollIntoView({behavior: "smooth"});
+}"""
 
 
 def theme() -> gr.Theme:
     """Colours and fonts; the fonts are the visitor's own, so nothing is fetched from elsewhere."""
     fonts = ("ui-sans-serif", "system-ui", "sans-serif")
     mono = ("ui-monospace", "Consolas", "monospace")
-    return gr.themes.Soft(primary_hue="indigo", secondary_hue="indigo", neutral_hue="slate", font=fonts, font_mono=mono)
+    soft = gr.themes.Soft(primary_hue="indigo", secondary_hue="indigo", neutral_hue="slate", font=fonts, font_mono=mono)
+    # Titles of controls as plain text, not as chips.
+    return soft.set(
+        block_title_background_fill="none",
+        block_title_text_color="*body_text_color",
+        block_title_text_color_dark="*body_text_color",
+        block_title_text_weight="500",
+        block_title_padding="0",
+        body_text_color_subdued="*neutral_500",
+        body_background_fill="*neutral_50",
+    )
 
 
 def build(service: Service) -> gr.Blocks:
@@ -53,9 +90,12 @@ def build(service: Service) -> gr.Blocks:
                 with gr.Row():
                     run = gr.Button(text.RUN, variant="primary", scale=4, min_width=160, elem_id="mo-run")
                     stop = gr.Button(text.STOP, variant="stop", scale=1, min_width=70, elem_id="mo-stop", visible=False)
+                gr.Markdown(text.EXAMPLES, elem_classes="mo-hint")
                 examples = gr.Gallery(
                     service.thumbnails(),
-                    label=text.EXAMPLES,
+                    label="Examples",
+                    show_label=False,
+                    container=False,
                     columns=3,
                     height="auto",
                     object_fit="cover",
@@ -77,7 +117,13 @@ def build(service: Service) -> gr.Blocks:
                 with gr.Tabs():
                     with gr.Tab(text.TABS[0]):
                         clip = gr.Video(
-                            label=text.CLIP, autoplay=True, loop=True, interactive=False, buttons=[], elem_id="mo-clip"
+                            label=text.CLIP,
+                            show_label=False,
+                            autoplay=True,
+                            loop=True,
+                            interactive=False,
+                            buttons=[],
+                            elem_id="mo-clip",
                         )
                         with gr.Row():
                             start = ClipSettings()
@@ -112,29 +158,50 @@ def build(service: Service) -> gr.Blocks:
                             )
                     with gr.Tab(text.TABS[1]):
                         before_after = gr.ImageSlider(
-                            label=text.BEFORE_AFTER, interactive=False, max_height=520, buttons=["fullscreen"],
+                            label=text.BEFORE_AFTER,
+                            show_label=False,
+                            interactive=False,
+                            max_height=620,
+                            buttons=["fullscreen"],
                             elem_id="mo-slider",
                         )
+                        gr.Markdown(text.BEFORE_AFTER_HINT, elem_classes="mo-hint")
                     with gr.Tab(text.TABS[2]):
                         paths = gr.Image(
-                            label=text.PATHS, interactive=False, type="filepath", buttons=["fullscreen"],
+                            label=text.PATHS,
+                            show_label=False,
+                            interactive=False,
+                            type="filepath",
+                            buttons=["fullscreen"],
                             elem_id="mo-paths",
+                        )
+                        point_words = gr.Markdown(text.POINT_HINT, elem_id="mo-point-words")
+                        point = gr.Image(
+                            label=text.POINT,
+                            show_label=False,
+                            interactive=False,
+                            visible=False,
+                            height=340,
+                            buttons=[],
+                            elem_id="mo-point",
                         )
                         density = gr.Slider(
                             rendering.MIN_DENSITY,
                             rendering.MAX_DENSITY,
                             value=FIRST_DENSITY,
-                            step=1,
+                            step=0.1,
                             label=text.DENSITY,
                             elem_id="mo-density",
                         )
-                        point_words = gr.Markdown(text.POINT_HINT, elem_id="mo-point-words")
-                        point = gr.Image(
-                            label=text.POINT, interactive=False, visible=False, height=420, buttons=[], elem_id="mo-point"
-                        )
                     with gr.Tab(text.TABS[3]):
-                        flow = gr.Image(label=text.FLOW, interactive=False, buttons=["fullscreen"], elem_id="mo-flow")
-                        gr.Markdown(text.FLOW_HINT)
+                        flow = gr.Image(
+                            label=text.FLOW,
+                            show_label=False,
+                            interactive=False,
+                            buttons=["fullscreen"],
+                            elem_id="mo-flow",
+                        )
+                        gr.Markdown(text.FLOW_HINT, elem_classes="mo-hint")
                 gr.Markdown(f"**{text.DOWNLOADS_TITLE}**")
                 with gr.Row(elem_id="mo-downloads"):
                     downloads = [
@@ -167,8 +234,17 @@ def build(service: Service) -> gr.Blocks:
         hides_stop = {"fn": lambda: gr.update(visible=False), "outputs": stop, "queue": False, "show_progress": "hidden"}
         ran.then(**hides_stop, **unlisted)
         prepare_downloads(ran)
+        ran.success(None, js=SHOW_ANSWER, **unlisted)
         stop.click(service.stop, queue=False, cancels=[ran], **unlisted).then(**hides_stop, **unlisted)
         page.unload(service.stop)
+        photo.input(
+            lambda: (None, text.ready_html(), *[None] * 4, *[gr.update(interactive=False)] * len(downloads)),
+            None,
+            [*view, *downloads],
+            queue=False,
+            show_progress="hidden",
+            **unlisted,
+        )
         for event in (
             page.load(service.first_example, None, [photo, *view], show_progress="hidden", **drawing),
             examples.select(service.chosen_example, None, [photo, *view], show_progress_on=[summary, clip], **drawing),

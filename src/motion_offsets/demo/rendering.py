@@ -30,7 +30,7 @@ from .networks import pipeline
 
 MIN_FRAMES = 2
 MIN_FPS, MAX_FPS = 2, 60
-MIN_DENSITY, MAX_DENSITY = 6, 48
+MIN_DENSITY, MAX_DENSITY = 0.5, 2
 POINT_SIDE = 560
 GIF_SIDE = 640
 PATH_STEPS = 61
@@ -176,8 +176,8 @@ def before_after(answer: Answer, folder: Path) -> tuple[Path, Path]:
 
 
 def trajectories(photo: np.ndarray, control_points: np.ndarray, model: str, density: float, folder: Path) -> Path:
-    """The paths ``(2K, H, W)`` over the photo, about ``density`` along a side, coloured by time."""
-    _in_range("paths", density, MIN_DENSITY, MAX_DENSITY)
+    """The paths ``(2K, H, W)`` over the photo, coloured by time; ``density`` 1 is as many as can be told apart."""
+    _in_range("density", density, MIN_DENSITY, MAX_DENSITY)
     path = folder / "trajectories.jpg"
     points = torch.from_numpy(control_points).float()[None]
     save_picture(trajectories_picture(pipeline(model), _pixel_values(photo), points, density), path)

@@ -10,7 +10,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from .limits import Limits
-from .page import CSS, build, theme
+from .page import CSS, HEAD, build, theme
 from .service import Service
 
 
@@ -42,6 +42,7 @@ def launch_settings(limits: Limits, mcp: bool = False) -> dict[str, Any]:
     return {
         "theme": theme(),
         "css": CSS,
+        "head": HEAD,
         "max_file_size": limits.upload_bytes,
         "show_error": False,
         "footer_links": ["api", "settings"],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import html
 import logging
+import shutil
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -30,7 +31,8 @@ from .rendering import ClipSettings, Workplace
 logger = logging.getLogger(__name__)
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 
-FIRST_DENSITY = 20
+FIRST_DENSITY = 1.0
+EXAMPLE_PHOTO = "blurred.png"
 
 
 def plainly(handler: Handler) -> Handler:
@@ -116,8 +118,9 @@ class Service:
     def _example_view(self, example: Example) -> View:
         photo = open_photo(str(example.path), self.limits.working_pixels[0], self.limits)
         answer = find(self.default_model, photo, self.limits.memory)
-        ticket = self.answers.put(answer, pinned=True)
-        return self._view(answer, ticket, ClipSettings(), FIRST_DENSITY, self._for_examples.new_folder())
+        folder = self._for_examples.new_folder()
+        shutil.copyfile(example.path, folder / EXAMPLE_PHOTO)  # Gradio serves nothing from where packages lie
+        return self._view(answer, self.answers.put(answer, pinned=True), ClipSettings(), FIRST_DENSITY, folder)
 
     def _view(self, answer: Answer, ticket: str, settings: ClipSettings, density: float, folder: Path) -> View:
         return View(
@@ -148,7 +151,7 @@ class Service:
     def example(self, index: int) -> tuple[Any, ...]:
         """An example's photo and its answer; the first visitor after the start may wait for it a moment."""
         view = self._views[index].result(timeout=self.limits.seconds)
-        return str(self.examples[index].path), *view.outputs()
+        return str(view.clip.parent / EXAMPLE_PHOTO), *view.outputs()
 
     @plainly
     def first_example(self) -> tuple[Any, ...]:

@@ -12,7 +12,7 @@ INTRO = (
     "the sharp picture underneath, and a slow-motion clip."
 )
 PHOTO = "Your blurred photo"
-EXAMPLES = "No photo at hand? Take one of these"
+EXAMPLES = "No photo at hand? Take one of these: a cat and a coffee that we blurred, and a clock that really was."
 RUN = "Show me the motion"
 STOP = "Stop"
 MODEL = "How things may move"
@@ -27,21 +27,23 @@ DETAIL = "Detail"
 MORE = "More choices"
 CLIP = "The exposure in slow motion"
 FRAMES = "Frames"
-FPS = "Speed (frames a second)"
+FPS = "Frames a second"
 BACK_AND_FORTH = "Back and forth"
 SECONDS = "Length of the MP4 (seconds)"
 SECONDS_INFO = "The clip repeats up to this length; 0 is once."
-BEFORE_AFTER = "Drag: your photo on the left, the sharp picture on the right"
+BEFORE_AFTER = "Your photo, and the sharp picture"
+BEFORE_AFTER_HINT = "Drag the line: your photo is on its left, the sharp picture on its right."
 PATHS = "The path of each point, coloured by time"
 DENSITY = "How many paths"
+READY = "Ready. Press the button to see what moved."
 POINT = "That point's own path, enlarged"
-POINT_HINT = "Click anywhere on the picture to see that point's own path, enlarged."
+POINT_HINT = "**Click anywhere on the picture to see that point's own path, enlarged.**"
 FLOW = "Motion as colour: hue is the axis, strength the length"
 FLOW_HINT = (
     "The wheel in the corner tells which colour is which motion; white stood still. A colour and the one opposite may "
     "stand for the same blur: one photo does not tell which end came first."
 )
-TABS = ("Clip", "Sharp picture", "Paths", "Colour")
+TABS = ("Clip", "Sharp", "Paths", "Colour")
 DOWNLOADS = ("Clip (MP4)", "Clip (GIF)", "Frames (ZIP)", "Sharp picture (PNG)", "Motion (NPZ)")
 DOWNLOADS_TITLE = "Take it with you"
 
@@ -59,6 +61,11 @@ def summary_html(sentence: str, trust: str, warning: bool) -> str:
         f'<p class="mo-summary">{html.escape(sentence)}</p>'
         f'<p class="mo-trust mo-{kind}" role="note"><span aria-hidden="true">{mark}</span> {html.escape(trust)}</p>'
     )
+
+
+def ready_html() -> str:
+    """What stands in place of an answer while there is none."""
+    return f'<p class="mo-summary">{READY}</p>'
 
 
 def detail_choices(limits: Limits) -> list[tuple[str, int]]:

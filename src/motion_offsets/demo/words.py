@@ -61,7 +61,7 @@ def axis_words(span: np.ndarray) -> str:
         return "roughly horizontal"
     if abs(angle) > 67.5:
         return "roughly vertical"
-    return "diagonal, like a falling line \\" if angle > 0 else "diagonal, like a rising line /"
+    return "diagonal like \u201c\\\u201d" if angle > 0 else "diagonal like \u201c/\u201d"
 
 
 def point_words(x: int, y: int, path: np.ndarray) -> str:
