@@ -215,20 +215,10 @@ def _write_pictures(
     save_picture(draw_flow(ends[0] - ends[1]), folder / "flow.png")
 
 
-def drawn_scale(height: int, width: int) -> float:
-    """How much smaller than the photo its trajectories are drawn."""
-    return min(1.0, MAX_DRAWN_SIDE / max(height, width))
-
-
-def trajectories_picture(
-    pipe: BlurToVideoPipeline, pixel_values: Tensor, control_points: Tensor, density: float = 1
-) -> Image.Image:
-    """The photo ``(1, 3, H, W)`` with the trajectories drawn over it, at most 2048 pixels wide or high.
-
-    ``density`` is how many more there are along a side than can well be told apart.
-    """
+def trajectories_picture(pipe: BlurToVideoPipeline, pixel_values: Tensor, control_points: Tensor) -> Image.Image:
+    """The photo ``(1, 3, H, W)`` with the trajectories drawn over it, at most 2048 pixels wide or high."""
     height, width = pixel_values.shape[-2:]
-    scale = drawn_scale(height, width)
+    scale = min(1.0, MAX_DRAWN_SIDE / max(height, width))
     if scale < 1:
         size = (max(1, round(height * scale)), max(1, round(width * scale)))
         pixel_values = torch.nn.functional.interpolate(pixel_values, size=size, mode="area")
@@ -236,7 +226,7 @@ def trajectories_picture(
     grid = control_points[:, :, ::DRAWN_STRIDE, ::DRAWN_STRIDE] * scale
     offsets = offsets_at(grid, sample_times(pipe.num_samples), pipe.trajectory)[0]
     # As the eye sees it: the streak that each point of the scene left, in the direction in which the clip runs.
-    return draw_trajectories(pipe.post_process(pixel_values)[0], offsets, density=density, mirror=True)
+    return draw_trajectories(pipe.post_process(pixel_values)[0], offsets, mirror=True)
 
 
 def _write_clip(

@@ -23,8 +23,9 @@ CSS = """
 .mo-warning { border-color: #f59e0b; background: color-mix(in srgb, #f59e0b 14%, var(--background-fill-primary)); }
 #mo-downloads { gap: .5rem; }
 .mo-hint, .mo-hint p { font-size: .9rem; color: var(--body-text-color-subdued); }
-#mo-paths .image-frame, #mo-flow .image-frame { width: 100%; }
-#mo-paths img, #mo-flow img { width: 100%; height: auto; max-height: 75vh; object-fit: contain; }
+#mo-flow .image-frame { width: 100%; }
+#mo-paths img, #mo-flow img { max-height: 75vh; object-fit: contain; }
+#mo-flow img { width: 100%; height: auto; }
 #mo-paths img { cursor: crosshair; }
 #mo-clip video { width: 100%; max-height: 75vh; }
 #mo-examples .grid-wrap, #mo-examples .gallery-container { min-height: 0 !important; height: auto !important; }

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import math
-import uuid
 from pathlib import Path
 from typing import Any
 
@@ -38,31 +35,14 @@ class PhotoInput(gr.Image):
         return await super().async_move_resource_to_block_cache(url_or_file_path)
 
     def preprocess(self, payload: Any) -> str | None:
-        """The path of the uploaded file; one that comes as text (``data:image/png;base64,...``) is stored first."""
+        """The path of the uploaded file."""
         if payload is None:
             return None
-        if payload.url and payload.url.startswith("data:"):
-            return _stored(payload.url)
         path = payload.path
         # Gradio has checked that it was uploaded; that is not left to one check.
         if not path or is_http_url_like(path) or not utils.is_in_or_equal(path, utils.get_upload_folder()):
             raise gr.Error(NO_ADDRESS, print_exception=False)
         return str(path)
-
-
-def _stored(url: str) -> str:
-    header, _, data = url.partition(",")
-    if not header.endswith(";base64") or len(data) > 4 * math.ceil(Limits().upload_bytes / 3):
-        raise gr.Error("Your photo: cannot be read; upload a JPEG, PNG, WebP or TIFF photo", print_exception=False)
-    try:
-        content = base64.b64decode(data, validate=True)
-    except (binascii.Error, ValueError):
-        raise gr.Error("Your photo: cannot be read; upload an intact file", print_exception=False) from None
-    folder = Path(utils.get_upload_folder())
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{uuid.uuid4().hex}.photo"
-    path.write_bytes(content)
-    return str(path)
 
 
 def open_photo(path: str | None, working_pixels: int, limits: Limits) -> np.ndarray:

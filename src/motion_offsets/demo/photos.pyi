@@ -39,11 +39,9 @@ class PhotoInput(gr.Image):
         return await super().async_move_resource_to_block_cache(url_or_file_path)
 
     def preprocess(self, payload: Any) -> str | None:
-        """The path of the uploaded file; one that comes as text (``data:image/png;base64,...``) is stored first."""
+        """The path of the uploaded file."""
         if payload is None:
             return None
-        if payload.url and payload.url.startswith("data:"):
-            return _stored(payload.url)
         path = payload.path
         # Gradio has checked that it was uploaded; that is not left to one check.
         if not path or is_http_url_like(path) or not utils.is_in_or_equal(path, utils.get_upload_folder()):

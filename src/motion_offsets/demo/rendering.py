@@ -19,8 +19,9 @@ from PIL import Image
 from torch import Tensor
 
 from ..errors import BadInputError
-from ..extraction import drawn_scale, save_motion, save_picture, trajectories_picture
+from ..extraction import DRAWN_STRIDE, save_motion, save_picture
 from ..pipeline_blur_to_video import frame_times
+from ..trajectories import offsets_at, sample_times
 from ..video import ping_pong, write_animation, write_video
 from ..visualization import draw_flow, draw_trajectories
 from .answers import Answer
@@ -31,6 +32,7 @@ from .networks import pipeline
 MIN_FRAMES = 2
 MIN_FPS, MAX_FPS = 2, 60
 MIN_DENSITY, MAX_DENSITY = 0.5, 2
+DRAWN_SIDE = 1280
 POINT_SIDE = 560
 GIF_SIDE = 640
 PATH_STEPS = 61
@@ -175,12 +177,24 @@ def before_after(answer: Answer, folder: Path) -> tuple[Path, Path]:
     return paths
 
 
+def drawn_scale(height: int, width: int) -> float:
+    """How much larger than the photo its trajectories are drawn; small photos are enlarged, so that curves are fine."""
+    return DRAWN_SIDE / max(height, width)
+
+
 def trajectories(photo: np.ndarray, control_points: np.ndarray, model: str, density: float, folder: Path) -> Path:
     """The paths ``(2K, H, W)`` over the photo, coloured by time; ``density`` 1 is as many as can be told apart."""
     _in_range("density", density, MIN_DENSITY, MAX_DENSITY)
+    pipe = pipeline(model)
+    height, width = photo.shape[:2]
+    scale = drawn_scale(height, width)
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    picture = Image.fromarray(photo).resize(size, Image.Resampling.BICUBIC)
+    # The drawing looks up a value for each cell of a coarse grid.
+    grid = torch.from_numpy(control_points[:, ::DRAWN_STRIDE, ::DRAWN_STRIDE].astype(np.float32))[None] * scale
+    offsets = offsets_at(grid, sample_times(pipe.num_samples), pipe.trajectory)[0]
     path = folder / "trajectories.jpg"
-    points = torch.from_numpy(control_points).float()[None]
-    save_picture(trajectories_picture(pipeline(model), _pixel_values(photo), points, density), path)
+    save_picture(draw_trajectories(picture, offsets, density=density, mirror=True), path)
     return path
 
 
@@ -193,7 +207,7 @@ def flow(answer: Answer, folder: Path) -> Path:
 
 
 def clicked_pixel(answer: Answer, index: object) -> tuple[int, int]:
-    """The photo's pixel under a click on the picture of the trajectories, which may be smaller than the photo."""
+    """The photo's pixel under a click on the picture of the trajectories, which has a size of its own."""
     if not isinstance(index, (list, tuple)) or len(index) != 2:
         raise BadInputError("Click on a point of the picture")
     scale = drawn_scale(answer.height, answer.width)
