@@ -9,13 +9,14 @@ import gradio as gr
 from . import rendering, text
 from .photos import PhotoInput
 from .rendering import ClipSettings
-from .service import FIRST_DENSITY, Service
+from .service import FIRST_DENSITY, Service, Turn
 
 CSS = """
 .gradio-container { max-width: 1240px !important; margin: 0 auto !important; }
 #mo-title h1 { font-size: clamp(1.5rem, 4.5vw, 2.3rem); line-height: 1.15; margin-bottom: .3rem; }
 #mo-title p { font-size: 1.05rem; max-width: 46rem; color: var(--body-text-color-subdued); }
-#mo-summary { padding: 0; }
+#mo-summary { padding: 0; min-height: 4.5rem; }
+#mo-summary .error, #mo-summary .clear-status { display: none; }
 .mo-summary { font-size: 1.2rem; font-weight: 600; margin: 0 0 .5rem; color: var(--body-text-color); }
 .mo-trust { border-left: 4px solid; border-radius: 6px; padding: .5rem .8rem; margin: 0; color: var(--body-text-color);
   background: var(--background-fill-secondary); }
@@ -39,7 +40,10 @@ footer { opacity: .8; }
 
 
 # Phones play a clip in the page, and by itself, only if it is marked so; Gradio's player marks it not.
-HEAD = """<script>
+HEAD = """<style>
+@media (max-width: 640px) { .gradio-container > .main.fillable { padding: 1rem !important; } }
+</style>
+<script>
 new MutationObserver(() => {
   for (const video of document.querySelectorAll("#mo-clip video:not([playsinline])")) {
     video.muted = true;
@@ -78,9 +82,10 @@ def build(service: Service) -> gr.Blocks:
     keep = int(limits.keep_seconds)
     with gr.Blocks(title=text.TITLE, analytics_enabled=False, delete_cache=(300, keep)) as page:
         ticket = gr.State(None, time_to_live=keep)
+        turn, wanted = gr.State(Turn()), gr.State(0)
         gr.Markdown(f"# {text.TITLE}\n\n{text.INTRO}", elem_id="mo-title")
         with gr.Row(equal_height=False):
-            with gr.Column(scale=2, min_width=320):
+            with gr.Column(scale=2, min_width=280):
                 photo = PhotoInput(
                     label=text.PHOTO,
                     sources=["upload", "clipboard", "webcam"],
@@ -113,7 +118,7 @@ def build(service: Service) -> gr.Blocks:
                         elem_id="mo-model",
                     )
                     detail = gr.Radio(text.detail_choices(limits), value=0, label=text.DETAIL, elem_id="mo-detail")
-            with gr.Column(scale=3, min_width=320):
+            with gr.Column(scale=3, min_width=280):
                 summary = gr.HTML(elem_id="mo-summary")
                 with gr.Tabs():
                     with gr.Tab(text.TABS[0]):
@@ -217,13 +222,23 @@ def build(service: Service) -> gr.Blocks:
         networks: dict[str, Any] = {"concurrency_id": "networks", "concurrency_limit": service.at_once}
         drawing: dict[str, Any] = {"concurrency_id": "drawing", "concurrency_limit": 2, **unlisted}
 
-        def prepare_downloads(event: Any) -> None:
-            event.success(
-                service.downloads, [ticket, *clip_controls], downloads, show_progress="hidden", **drawing
-            )
+        quietly: dict[str, Any] = {"queue": False, "show_progress": "hidden", **unlisted}
+
+        def outdate_downloads(event: Any) -> None:
+            event.success(service.outdate_downloads, turn, [wanted, *downloads], **quietly)
+
+        # The one place where they are made: what a visitor wanted in between is skipped, and never shown.
+        wanted.change(
+            service.downloads,
+            [turn, ticket, *clip_controls],
+            downloads,
+            show_progress="hidden",
+            trigger_mode="always_last",
+            **drawing,
+        )
 
         # The results
-        run.click(lambda: gr.update(visible=True), None, stop, queue=False, show_progress="hidden", **unlisted)
+        run.click(lambda: gr.update(visible=True), None, stop, js=SHOW_ANSWER, **quietly)
         ran = run.click(
             service.run,
             [photo, model, detail, *clip_controls, density, ticket],
@@ -232,25 +247,20 @@ def build(service: Service) -> gr.Blocks:
             **networks,
             **unlisted,
         )
-        hides_stop = {"fn": lambda: gr.update(visible=False), "outputs": stop, "queue": False, "show_progress": "hidden"}
-        ran.then(**hides_stop, **unlisted)
-        prepare_downloads(ran)
-        ran.success(None, js=SHOW_ANSWER, **unlisted)
-        stop.click(service.stop, queue=False, cancels=[ran], **unlisted).then(**hides_stop, **unlisted)
+        ran.then(lambda: gr.update(visible=False), None, stop, **quietly)
+        outdate_downloads(ran)
+        stopped = stop.click(service.stop, cancels=[ran], **quietly)
+        stopped.then(lambda: gr.update(visible=False), None, stop, **quietly)
         page.unload(service.stop)
         photo.input(
-            lambda: (None, text.ready_html(), *[None] * 4, *[gr.update(interactive=False)] * len(downloads)),
-            None,
-            [*view, *downloads],
-            queue=False,
-            show_progress="hidden",
-            **unlisted,
+            lambda: (None, text.ready_html(), None, None, None, None), None, view, **quietly
         )
+        photo.input(service.outdate_downloads, turn, [gr.State(), *downloads], **quietly)
         for event in (
             page.load(service.first_example, None, [photo, *view], show_progress="hidden", **drawing),
             examples.select(service.chosen_example, None, [photo, *view], show_progress_on=[summary, clip], **drawing),
         ):
-            prepare_downloads(event)
+            outdate_downloads(event)
 
         # Changes that need no network
         changed = gr.on(
@@ -261,8 +271,8 @@ def build(service: Service) -> gr.Blocks:
             trigger_mode="always_last",
             **drawing,
         )
-        prepare_downloads(changed)
-        prepare_downloads(seconds.release(lambda: None, show_progress="hidden", **unlisted))
+        outdate_downloads(changed)
+        outdate_downloads(seconds.release(lambda: None, **quietly))
         density.release(service.draw, [ticket, density], paths, trigger_mode="always_last", **drawing)
         paths.select(service.point, ticket, [point, point_words], trigger_mode="always_last", **drawing)
 

@@ -57,6 +57,13 @@ def plainly(handler: Handler) -> Handler:
     return handled  # type: ignore[return-value]
 
 
+@dataclass
+class Turn:
+    """How often one visitor's downloads have become outdated; files of an earlier turn are not handed out."""
+
+    number: int = 0
+
+
 @dataclass(frozen=True)
 class View:
     """What the page shows of one answer: the ticket of the answer, texts, and the files of the pictures."""
@@ -223,11 +230,17 @@ class Service:
         picture.save(target)
         return gr.update(value=str(target), visible=True), words.point_words(x, y, path)
 
+    def outdate_downloads(self, turn: Turn) -> tuple[Any, ...]:
+        """Switch the downloads off: they are no longer what the page shows."""
+        turn.number += 1
+        return turn.number, *[gr.update(interactive=False)] * len(text.DOWNLOADS)
+
     @plainly
     def downloads(
-        self, ticket: str | None, frames: int, fps: float, back_and_forth: bool, seconds: float
-    ) -> tuple[Any, ...]:
+        self, turn: Turn, ticket: str | None, frames: int, fps: float, back_and_forth: bool, seconds: float
+    ) -> Any:
         """All files of an answer: MP4, GIF, frames, sharp frame, offsets."""
+        number = turn.number
         settings = ClipSettings(frames, fps, bool(back_and_forth), seconds)
         settings.check(self.limits)
         answer, folder = self.answers.get(ticket), self.workplace.new_folder()
@@ -238,6 +251,8 @@ class Service:
             rendering.sharp_png(answer, folder),
             rendering.offsets_npz(answer, settings, folder),
         )
+        if turn.number != number:
+            return tuple(gr.skip() for _ in files)
         return tuple(gr.update(value=str(path), interactive=True) for path in files)
 
     # The API
