@@ -82,7 +82,7 @@ def build(service: Service) -> gr.Blocks:
     keep = int(limits.keep_seconds)
     with gr.Blocks(title=text.TITLE, analytics_enabled=False, delete_cache=(300, keep)) as page:
         ticket = gr.State(None, time_to_live=keep)
-        turn, wanted = gr.State(Turn()), gr.State(0)
+        turn, wanted = gr.State(Turn()), gr.Number(0, visible="hidden", container=False)
         gr.Markdown(f"# {text.TITLE}\n\n{text.INTRO}", elem_id="mo-title")
         with gr.Row(equal_height=False):
             with gr.Column(scale=2, min_width=280):
@@ -255,7 +255,7 @@ def build(service: Service) -> gr.Blocks:
         photo.input(
             lambda: (None, text.ready_html(), None, None, None, None), None, view, **quietly
         )
-        photo.input(service.outdate_downloads, turn, [gr.State(), *downloads], **quietly)
+        photo.input(service.outdate_downloads, turn, [wanted, *downloads], **quietly)
         for event in (
             page.load(service.first_example, None, [photo, *view], show_progress="hidden", **drawing),
             examples.select(service.chosen_example, None, [photo, *view], show_progress_on=[summary, clip], **drawing),

@@ -240,6 +240,8 @@ class Service:
         self, turn: Turn, ticket: str | None, frames: int, fps: float, back_and_forth: bool, seconds: float
     ) -> Any:
         """All files of an answer: MP4, GIF, frames, sharp frame, offsets."""
+        if ticket is None:  # a new photo is there, and no answer yet
+            return tuple(gr.skip() for _ in text.DOWNLOADS)
         number = turn.number
         settings = ClipSettings(frames, fps, bool(back_and_forth), seconds)
         settings.check(self.limits)
