@@ -1,4 +1,4 @@
-"""Make the blurred examples from sharp photos in the public domain that scikit-image ships: ``python examples/make.py``."""
+"""Make the blurred examples from public-domain photos that scikit-image ships: ``python examples/make.py``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One server, as `motion-offsets demo` starts it, for all tests that call it; one browser for those that look at it."""
+"""One server, as `motion-offsets demo` starts it, for all tests that call it, and a browser to look at it."""
 
 from __future__ import annotations
 
@@ -44,9 +44,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     command = [sys.executable, "-m", "motion_offsets", "demo", "--mcp", "--port", str(port)]
     with log.open("w") as output:
         # Elsewhere than in the checkout, as from a wheel.
-        process = subprocess.Popen(
-            command, env=environment, cwd=log.parent, stdout=output, stderr=output, text=True
-        )
+        process = subprocess.Popen(command, env=environment, cwd=log.parent, stdout=output, stderr=output, text=True)
     try:
         _wait_until_up(process, port, log)
         yield Server(f"http://127.0.0.1:{port}/", process, temporary)

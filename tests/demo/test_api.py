@@ -239,7 +239,9 @@ def _visit(server: Any, photo: Path, function: int) -> tuple[list[dict[str, Any]
         joined = {"data": data, "fn_index": function, "session_hash": session}
         assert http_client.post(f"{server.url}gradio_api/queue/join", json=joined).status_code == 200
         said = []
-        with http_client.stream("GET", f"{server.url}gradio_api/queue/data", params={"session_hash": session}) as lines:
+        with http_client.stream(
+            "GET", f"{server.url}gradio_api/queue/data", params={"session_hash": session}
+        ) as lines:
             for line in lines.iter_lines():
                 if line.startswith("data: "):
                     said.append(json.loads(line[6:]))

@@ -164,9 +164,7 @@ def test_every_download_opens(open_page: Callable[..., Any], photo: Path, tmp_pa
     assert load_motion(motion).control_points.shape == (1, 4, 192, 256)
 
 
-def test_stop_stops_and_the_next_photo_is_answered(
-    open_page: Callable[..., Any], photo: Path, tmp_path: Path
-) -> None:
+def test_stop_stops_and_the_next_photo_is_answered(open_page: Callable[..., Any], photo: Path, tmp_path: Path) -> None:
     large = tmp_path / "large.png"
     with Image.open(photo) as picture:
         picture.resize((2048, 1536)).save(large)

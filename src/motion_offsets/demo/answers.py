@@ -96,7 +96,7 @@ class AnswerStore:
             if ticket in self._pinned:
                 return self._pinned[ticket]
             self._make_room()
-            if ticket not in self._answers:
+            if ticket is None or ticket not in self._answers:
                 raise BadInputError("This answer is no longer here; press the button again")
             answer, _ = self._answers[ticket]
             self._answers[ticket] = (answer, time.monotonic())

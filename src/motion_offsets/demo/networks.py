@@ -44,7 +44,7 @@ def pipeline(model: str, device: str = "auto") -> BlurToVideoPipeline:
             make_stoppable(pipe.estimator)
             if _pipes:
                 pipe.register_modules(deblurrer=next(iter(_pipes.values())).deblurrer)
-            else:
+            elif pipe.deblurrer is not None:
                 make_stoppable(pipe.deblurrer)
             pipe.set_progress_bar_config(disable=True)
             _pipes[model] = pipe.to(pick_device(device))

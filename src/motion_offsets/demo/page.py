@@ -23,6 +23,8 @@ CSS = """
 .mo-fine { border-color: #16a34a; }
 .mo-warning { border-color: #f59e0b; background: color-mix(in srgb, #f59e0b 14%, var(--background-fill-primary)); }
 #mo-downloads { gap: .5rem; }
+.mo-legend { display: flex; gap: .6rem; align-items: center; font-size: .85rem; }
+.mo-legend span:nth-child(2) { flex: 0 1 9rem; height: .5rem; border-radius: .25rem; }
 .mo-hint, .mo-hint p { font-size: .9rem; color: var(--body-text-color-subdued); }
 #mo-flow .image-frame { width: 100%; }
 #mo-paths img, #mo-flow img { max-height: 75vh; object-fit: contain; }
@@ -63,7 +65,9 @@ def theme() -> gr.Theme:
     """Colours and fonts; the fonts are the visitor's own, so nothing is fetched from elsewhere."""
     fonts = ("ui-sans-serif", "system-ui", "sans-serif")
     mono = ("ui-monospace", "Consolas", "monospace")
-    soft = gr.themes.Soft(primary_hue="indigo", secondary_hue="indigo", neutral_hue="slate", font=fonts, font_mono=mono)
+    soft = gr.themes.Soft(
+        primary_hue="indigo", secondary_hue="indigo", neutral_hue="slate", font=fonts, font_mono=mono
+    )
     # Titles of controls as plain text, not as chips.
     return soft.set(
         block_title_background_fill="none",
@@ -95,7 +99,9 @@ def build(service: Service) -> gr.Blocks:
                 )
                 with gr.Row():
                     run = gr.Button(text.RUN, variant="primary", scale=4, min_width=160, elem_id="mo-run")
-                    stop = gr.Button(text.STOP, variant="stop", scale=1, min_width=70, elem_id="mo-stop", visible=False)
+                    stop = gr.Button(
+                        text.STOP, variant="stop", scale=1, min_width=70, elem_id="mo-stop", visible=False
+                    )
                 gr.Markdown(text.EXAMPLES, elem_classes="mo-hint")
                 examples = gr.Gallery(
                     service.thumbnails(),
@@ -181,6 +187,7 @@ def build(service: Service) -> gr.Blocks:
                             buttons=["fullscreen"],
                             elem_id="mo-paths",
                         )
+                        gr.HTML(text.legend_html(), padding=False)
                         point_words = gr.Markdown(text.POINT_HINT, elem_id="mo-point-words")
                         point = gr.Image(
                             label=text.POINT,
@@ -211,7 +218,8 @@ def build(service: Service) -> gr.Blocks:
                 gr.Markdown(f"**{text.DOWNLOADS_TITLE}**")
                 with gr.Row(elem_id="mo-downloads"):
                     downloads = [
-                        gr.DownloadButton(label, size="sm", interactive=False, min_width=130) for label in text.DOWNLOADS
+                        gr.DownloadButton(label, size="sm", interactive=False, min_width=130)
+                        for label in text.DOWNLOADS
                     ]
         with gr.Accordion("About", open=False):
             gr.Markdown(text.about(limits))
@@ -252,9 +260,7 @@ def build(service: Service) -> gr.Blocks:
         stopped = stop.click(service.stop, cancels=[ran], **quietly)
         stopped.then(lambda: gr.update(visible=False), None, stop, **quietly)
         page.unload(service.stop)
-        photo.input(
-            lambda: (None, text.ready_html(), None, None, None, None), None, view, **quietly
-        )
+        photo.input(lambda: (None, text.ready_html(), None, None, None, None), None, view, **quietly)
         photo.input(service.outdate_downloads, turn, [wanted, *downloads], **quietly)
         for event in (
             page.load(service.first_example, None, [photo, *view], show_progress="hidden", **drawing),
@@ -303,6 +309,4 @@ def _add_api(service: Service, networks: dict[str, Any]) -> None:
             **networks,
         )
         trigger.click(service.api_deblur, [photo, detail], sharp, api_name="deblur", **networks)
-        trigger.click(
-            service.api_trajectories, [photo, density, detail], drawn, api_name="trajectories", **networks
-        )
+        trigger.click(service.api_trajectories, [photo, density, detail], drawn, api_name="trajectories", **networks)

@@ -19,10 +19,11 @@ from .limits import Limits
 NO_ADDRESS = "A web address is not opened here; upload the photo itself"
 
 
-class PhotoInput(gr.Image):
-    """Gradio's image input, handing over the uploaded file unopened, and never an address or a path of the server.
+class _UploadsOnly:
+    """Hands over the uploaded file unopened, and never an address or a path of the server.
 
-    Gradio itself would fetch the address that a caller of the API names, and decode a picture before its size is known.
+    Gradio itself would fetch the address that a caller of the API names, and decode a picture before its size is
+    known.
     """
 
     def get_block_name(self) -> str:
@@ -32,7 +33,7 @@ class PhotoInput(gr.Image):
     async def async_move_resource_to_block_cache(self, url_or_file_path: str | Path | None) -> str | None:
         if url_or_file_path is not None and is_http_url_like(str(url_or_file_path)):
             raise gr.Error(NO_ADDRESS, print_exception=False)
-        return await super().async_move_resource_to_block_cache(url_or_file_path)
+        return await super().async_move_resource_to_block_cache(url_or_file_path)  # type: ignore[misc]
 
     def preprocess(self, payload: Any) -> str | None:
         """The path of the uploaded file."""
@@ -43,6 +44,11 @@ class PhotoInput(gr.Image):
         if not path or is_http_url_like(path) or not utils.is_in_or_equal(path, utils.get_upload_folder()):
             raise gr.Error(NO_ADDRESS, print_exception=False)
         return str(path)
+
+
+# Gradio's image input, with that in front. An ordinary class statement would have Gradio's metaclass write a stub file
+# beside this one, wherever the package is installed.
+PhotoInput: Any = type.__new__(type(gr.Image), "PhotoInput", (_UploadsOnly, gr.Image), {"__module__": __name__})
 
 
 def open_photo(path: str | None, working_pixels: int, limits: Limits) -> np.ndarray:

@@ -178,11 +178,13 @@ def before_after(answer: Answer, folder: Path) -> tuple[Path, Path]:
 
 
 def drawn_scale(height: int, width: int) -> float:
-    """How much larger than the photo its trajectories are drawn; small photos are enlarged, so that curves are fine."""
+    """How much larger than the photo its trajectories are drawn; small photos are enlarged, for fine curves."""
     return DRAWN_SIDE / max(height, width)
 
 
-def trajectories(photo: np.ndarray, control_points: np.ndarray, model: str, density: float, folder: Path) -> Path:
+def trajectories(
+    photo: np.ndarray, control_points: np.ndarray, model: str, density: float, folder: Path, legend: bool = True
+) -> Path:
     """The paths ``(2K, H, W)`` over the photo, coloured by time; ``density`` 1 is as many as can be told apart."""
     _in_range("density", density, MIN_DENSITY, MAX_DENSITY)
     pipe = pipeline(model)
@@ -194,7 +196,7 @@ def trajectories(photo: np.ndarray, control_points: np.ndarray, model: str, dens
     grid = torch.from_numpy(control_points[:, ::DRAWN_STRIDE, ::DRAWN_STRIDE].astype(np.float32))[None] * scale
     offsets = offsets_at(grid, sample_times(pipe.num_samples), pipe.trajectory)[0]
     path = folder / "trajectories.jpg"
-    save_picture(draw_trajectories(picture, offsets, density=density, mirror=True), path)
+    save_picture(draw_trajectories(picture, offsets, density=density, legend=legend, mirror=True), path)
     return path
 
 
@@ -229,5 +231,5 @@ def point_picture(answer: Answer, x: int, y: int) -> tuple[Image.Image, np.ndarr
     around = Image.fromarray(answer.photo[np.ix_(rows, columns)])
     enlarged = around.resize((POINT_SIDE, POINT_SIDE), Image.Resampling.BICUBIC)
     offsets = (path * scale)[:, :, None, None]
-    picture = draw_trajectories(enlarged, offsets, cell=POINT_SIDE, line_width=7, backdrop=0.75, mirror=True)
-    return picture, path
+    style = {"cell": POINT_SIDE, "line_width": 7, "backdrop": 0.75}
+    return draw_trajectories(enlarged, offsets, legend=False, mirror=True, **style), path

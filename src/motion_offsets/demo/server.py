@@ -29,7 +29,7 @@ class NoForeignAddresses:
         await self._app(scope, receive, send)
 
 
-def create(limits: Limits = Limits()) -> tuple[gr.Blocks, Service]:
+def create(limits: Limits) -> tuple[gr.Blocks, Service]:
     """The page, its networks loaded and its examples on their way."""
     service = Service(limits)
     page = build(service)
@@ -55,10 +55,9 @@ def launch_settings(limits: Limits, mcp: bool = False) -> dict[str, Any]:
     }
 
 
-def serve(
-    host: str | None = None, port: int | None = None, mcp: bool = False, limits: Limits = Limits()
-) -> None:
+def serve(host: str | None = None, port: int | None = None, mcp: bool = False) -> None:
     """Serve the page until it is interrupted; without host and port, where Gradio's environment variables say."""
+    limits = Limits()
     page, service = create(limits)
     try:
         page.launch(server_name=host, server_port=port, share=False, quiet=False, **launch_settings(limits, mcp))

@@ -135,9 +135,13 @@ class Service:
             summary=text.summary_html(words.summary(answer), *words.consistency_words(answer.consistency)),
             clip=rendering.clip(answer, settings, folder),
             before_after=rendering.before_after(answer, folder),
-            trajectories=rendering.trajectories(answer.photo, answer.control_points, answer.model, density, folder),
+            trajectories=self._drawn(answer, density, folder),
             flow=rendering.flow(answer, folder),
         )
+
+    def _drawn(self, answer: Answer, density: float, folder: Path) -> Path:
+        """The trajectories without the legend, which the page shows below them: on a phone it could not be read."""
+        return rendering.trajectories(answer.photo, answer.control_points, answer.model, density, folder, legend=False)
 
     def _job(self, progress: gr.Progress | None) -> Job:
         return Job(self.limits.seconds, None if progress is None else lambda name, share: progress(share, desc=name))
@@ -217,8 +221,7 @@ class Service:
     def draw(self, ticket: str | None, density: float) -> str:
         """The trajectories in another density."""
         answer = self.answers.get(ticket)
-        folder = self.workplace.new_folder()
-        return str(rendering.trajectories(answer.photo, answer.control_points, answer.model, density, folder))
+        return str(self._drawn(answer, density, self.workplace.new_folder()))
 
     @plainly
     def point(self, ticket: str | None, event: gr.SelectData) -> tuple[Any, str]:
@@ -270,16 +273,14 @@ class Service:
         model: str,
         request: gr.Request,
     ) -> tuple[Any, ...]:
-        """Recover what moved while the shutter of a motion-blurred photo was open: a slow-motion clip, the sharp frame,
-        the motion drawn over the photo, the motion as numbers, and a report that says how far to trust it."""
+        """Recover what moved while the shutter of a motion-blurred photo was open: a slow-motion clip, the sharp
+        frame, the motion drawn over the photo, the motion as numbers, and a report that says how far to trust it."""
         settings = ClipSettings(frames, fps, bool(back_and_forth))
         settings.check(self.limits)
         with self.jobs.running(str(request.session_hash), self._job(None)):
             answer = find(self._checked_model(model), self._opened(photo, detail), self.limits.memory)
             folder = self.workplace.new_folder()
-            drawn = rendering.trajectories(
-                answer.photo, answer.control_points, answer.model, FIRST_DENSITY, folder
-            )
+            drawn = rendering.trajectories(answer.photo, answer.control_points, answer.model, FIRST_DENSITY, folder)
             files = (
                 rendering.clip(answer, settings, folder),
                 rendering.sharp_png(answer, folder),

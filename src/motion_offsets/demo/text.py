@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import html
 
+import numpy as np
+
+from ..colors import time_colors
 from .limits import Limits
 
 TITLE = "What happened while the shutter was open?"
 INTRO = (
-    "A blurred photo is a short film squeezed into one picture. Give one, and watch it: the path that every point took, "
-    "the sharp picture underneath, and a slow-motion clip."
+    "A blurred photo is a short film squeezed into one picture. Give one, and watch it: the path that every point "
+    "took, the sharp picture underneath, and a slow-motion clip."
 )
 PHOTO = "Your blurred photo"
 EXAMPLES = "No photo at hand? Take one of these: a cat and a coffee that we blurred, and a clock that really was."
@@ -68,6 +71,13 @@ def ready_html() -> str:
     return f'<p class="mo-summary">{READY}</p>'
 
 
+def legend_html() -> str:
+    """Which colour is which end of a path."""
+    stops = ", ".join(f"rgb({red} {green} {blue})" for red, green, blue in time_colors(np.linspace(-1, 1, 9)).tolist())
+    ramp = f'<span style="background: linear-gradient(90deg, {stops})"></span>'
+    return f'<div class="mo-legend"><span>one end of the exposure</span>{ramp}<span>the other</span></div>'
+
+
 def detail_choices(limits: Limits) -> list[tuple[str, int]]:
     names = ("Quick", "Fine, slower", "Finest, slowest")
     return [
@@ -78,24 +88,25 @@ def detail_choices(limits: Limits) -> list[tuple[str, int]]:
 
 def about(limits: Limits) -> str:
     """The fold at the foot of the page."""
+    hours, megabytes = limits.keep_seconds * 2 / 3600, limits.upload_bytes / 1e6
     return f"""
-**How it works.** While the shutter is open, every point of the scene draws a path across the picture. A network estimates
-those paths from the blur; a second one, told about them, makes the picture sharp; moving the sharp picture along the
-paths gives the clip. The method is *Exposure Trajectory Recovery from Motion Blur* (Zhang, Wang, Maybank, Tao); the code
-and the networks are this project's own.
+**How it works.** While the shutter is open, every point of the scene draws a path across the picture. A network
+estimates those paths from the blur; a second one, told about them, makes the picture sharp; moving the sharp picture
+along the paths gives the clip. The method is *Exposure Trajectory Recovery from Motion Blur* (Zhang, Wang, Maybank,
+Tao); the code and the networks are this project's own.
 
-**What it cannot do.** One photo does not tell a motion from its reversal, so the clip may run backwards. What is out of
-focus is not moved, and cannot be brought back this way. Blur longer than about 40 pixels, faces and small print often come
-out wrong: the sharp picture is a good guess, no evidence. The sentence with the tick or the warning sign says how well
-the answer explains your photo.
+**What it cannot do.** One photo does not tell a motion from its reversal, so the clip may run backwards. What is out
+of focus is not moved, and cannot be brought back this way. Long blur, faces and small print often come out wrong: the
+sharp picture is a good guess, no evidence. The sentence with the tick or the warning sign says how well the answer
+explains your photo.
 
 **Privacy.** Your photo is used for your answer and for nothing else. It stays in this computer's memory and temporary
-files for at most {limits.keep_seconds * 2 / 3600:.0f} hours, and is then deleted. Nothing is logged, counted or sent elsewhere.
+files for at most {hours:.0f} hours, and is then deleted. It is not sent elsewhere.
 
-**Limits.** Photos of up to {limits.upload_bytes / 1e6:.0f} MB and {limits.upload_pixels / 1e6:.0f} megapixels, up to \
-{limits.seconds:.0f} seconds of work each; larger ones than the chosen detail are scaled down. Up to {limits.queue} people can
-wait in line.
+**Limits.** Photos of up to {megabytes:.0f} MB and {limits.upload_pixels / 1e6:.0f} megapixels; larger ones than the
+chosen detail are scaled down. Up to {limits.seconds:.0f} seconds of work a photo, and up to {limits.queue} people in
+line.
 
-**For programs.** `/extract`, `/deblur` and `/trajectories` can be called with `gradio_client` or curl; see "Use via API"
-below.
+**For programs.** `/extract`, `/deblur` and `/trajectories` can be called with `gradio_client` or curl; see "Use via
+API" below.
 """
