@@ -113,6 +113,11 @@ class AnswerStore:
     def nbytes(self) -> int:
         return sum(answer.nbytes for answer, _ in self._answers.values())
 
+    def sweep(self) -> None:
+        """Drop what is too old."""
+        with self._lock:
+            self._make_room()
+
     def _make_room(self) -> None:
         """Drop what is too old, then the least recently used; the newest always stays."""
         oldest = time.monotonic() - self._keep_seconds

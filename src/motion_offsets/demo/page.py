@@ -296,7 +296,7 @@ def _add_api(service: Service, networks: dict[str, Any]) -> None:
         fps = gr.Number(start.fps, label="fps")
         back_and_forth = gr.Checkbox(False, label="back_and_forth")
         detail = gr.Number(0, precision=0, label="detail")
-        density = gr.Number(FIRST_DENSITY, label="paths")
+        density = gr.Number(FIRST_DENSITY, label="density")
         model = gr.Textbox(service.default_model, label="model")
         report, clip = gr.JSON(label="report"), gr.Video(label="clip", interactive=False)
         sharp, drawn, offsets = gr.File(label="sharp"), gr.File(label="trajectories"), gr.File(label="motion_offsets")

@@ -79,7 +79,7 @@ def _in_range(name: str, value: object, low: float, high: float, whole: bool = F
 
 
 class Workplace:
-    """A folder of files for visitors; each call gets a folder of its own, and old ones are deleted."""
+    """A folder of files for visitors; each call gets a folder of its own."""
 
     def __init__(self, parent: Path | None, keep_seconds: float) -> None:
         if parent is not None:
@@ -88,18 +88,18 @@ class Workplace:
         self._keep_seconds = keep_seconds
 
     def new_folder(self) -> Path:
-        self._sweep()
         folder = self.root / uuid.uuid4().hex
         folder.mkdir()
         return folder
 
-    def _sweep(self) -> None:
+    def sweep(self) -> None:
+        """Delete the folders that are too old."""
         oldest = time.time() - self._keep_seconds
         for folder in self.root.iterdir():
             try:
                 if folder.stat().st_mtime < oldest:
                     shutil.rmtree(folder, ignore_errors=True)
-            except FileNotFoundError:  # another visitor's sweep was faster
+            except FileNotFoundError:  # the server is closing
                 continue
 
     def close(self) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 from typing import Any
 
 import gradio as gr
@@ -57,6 +59,8 @@ def launch_settings(limits: Limits, mcp: bool = False) -> dict[str, Any]:
 
 def serve(host: str | None = None, port: int | None = None, mcp: bool = False) -> None:
     """Serve the page until it is interrupted; without host and port, where Gradio's environment variables say."""
+    # Being told to end, as a container is, deletes the visitors' files as Ctrl-C does.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
     limits = Limits()
     page, service = create(limits)
     try:

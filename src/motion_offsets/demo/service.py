@@ -6,6 +6,7 @@ import functools
 import html
 import logging
 import shutil
+import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ logger = logging.getLogger(__name__)
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 
 FIRST_DENSITY = 1.0
+SWEEP_SECONDS = 300
 EXAMPLE_PHOTO = "blurred.png"
 
 
@@ -101,6 +103,7 @@ class Service:
         self.examples = find_examples()
         self._views: list[Future[View]] = []
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="examples")
+        self._closing = threading.Event()
 
     @property
     def default_model(self) -> str:
@@ -115,9 +118,17 @@ class Service:
         """Load the networks, and compute the examples in the background."""
         pipeline(self.default_model)
         self._views = [self._worker.submit(self._example_view, example) for example in self.examples]
+        threading.Thread(target=self._keep_tidy, name="tidy", daemon=True).start()
+
+    def _keep_tidy(self) -> None:
+        """Delete what is too old even while nobody comes."""
+        while not self._closing.wait(SWEEP_SECONDS):
+            self.answers.sweep()
+            self.workplace.sweep()
 
     def close(self) -> None:
         """Delete every file."""
+        self._closing.set()
         self._worker.shutdown(wait=True, cancel_futures=True)
         self.workplace.close()
         self._for_examples.close()
