@@ -40,7 +40,7 @@ def test_a_still_background_is_named() -> None:
 
 def test_a_turn_has_no_one_axis() -> None:
     y, x = np.mgrid[-24:24, -32:32] / 4
-    assert "different from place to place" in words.summary(_answer(-y, x))
+    assert "px, along different lines from place to place" in words.summary(_answer(-y, x))
 
 
 def test_the_words_do_not_depend_on_the_direction_of_time() -> None:

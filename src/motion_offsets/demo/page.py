@@ -16,7 +16,6 @@ CSS = """
 #mo-title h1 { font-size: clamp(1.5rem, 4.5vw, 2.3rem); line-height: 1.15; margin-bottom: .3rem; }
 #mo-title p { font-size: 1.05rem; max-width: 46rem; color: var(--body-text-color-subdued); }
 #mo-summary { padding: 0; min-height: 4.5rem; }
-#mo-summary .error, #mo-summary .clear-status { display: none; }
 .mo-summary { font-size: 1.2rem; font-weight: 600; margin: 0 0 .5rem; color: var(--body-text-color); }
 .mo-trust { border-left: 4px solid; border-radius: 6px; padding: .5rem .8rem; margin: 0; color: var(--body-text-color);
   background: var(--background-fill-secondary); }
@@ -251,7 +250,7 @@ def build(service: Service) -> gr.Blocks:
             service.run,
             [photo, model, detail, *clip_controls, density, ticket],
             view,
-            show_progress_on=[summary, clip],
+            show_progress_on=clip,
             **networks,
             **unlisted,
         )
@@ -260,11 +259,13 @@ def build(service: Service) -> gr.Blocks:
         stopped = stop.click(service.stop, cancels=[ran], **quietly)
         stopped.then(lambda: gr.update(visible=False), None, stop, **quietly)
         page.unload(service.stop)
-        photo.input(lambda: (None, text.ready_html(), None, None, None, None), None, view, **quietly)
+        photo.input(
+            lambda path: (None, text.ready_html(path is not None), None, None, None, None), photo, view, **quietly
+        )
         photo.input(service.outdate_downloads, turn, [wanted, *downloads], **quietly)
         for event in (
             page.load(service.first_example, None, [photo, *view], show_progress="hidden", **drawing),
-            examples.select(service.chosen_example, None, [photo, *view], show_progress_on=[summary, clip], **drawing),
+            examples.select(service.chosen_example, None, [photo, *view], show_progress_on=clip, **drawing),
         ):
             outdate_downloads(event)
 

@@ -16,6 +16,7 @@ LOW_CONSISTENCY = 28.0
 GOOD_CONSISTENCY = 34.0
 # Mean cosine of twice the angle between the paths and their common axis, from which on they count as sharing it.
 ONE_AXIS = 0.8
+NO_ONE_AXIS = "along different lines from place to place"
 STRIDE = 4
 
 
@@ -27,7 +28,8 @@ def summary(answer: Answer) -> str:
     typical_high = float(np.percentile(lengths, 95))
     if typical_high < STILL_PIXELS:
         return "Hardly anything moved: no path is longer than about a pixel."
-    parts = [f"Most motion: {_pixels(typical_high)}, {axis_words(offsets[-1] - offsets[0])}"]
+    axis = axis_words(offsets[-1] - offsets[0])
+    parts = [f"Most motion: {_pixels(typical_high)}, {axis}"]
     still = float((lengths < max(STILL_PIXELS, 0.15 * typical_high)).mean())
     median = float(np.median(lengths))
     if still > 0.9:
@@ -35,7 +37,7 @@ def summary(answer: Answer) -> str:
     elif still > 0.15:
         parts.append(f"about {_tens(still)} % of the picture is nearly still")
     elif median > 0.75 * typical_high:
-        parts.append("nearly the same everywhere")
+        parts += ["nearly the same everywhere"] if axis != NO_ONE_AXIS else []
     else:
         parts.append(f"half of the picture moved less than {_pixels(median)}")
     return "; ".join(parts) + "."
@@ -55,7 +57,7 @@ def axis_words(span: np.ndarray) -> str:
     if weight == 0:
         return "back to where it began"
     if np.linalg.norm(doubled) < ONE_AXIS * weight:
-        return "different from place to place"
+        return NO_ONE_AXIS
     angle = math.degrees(math.atan2(doubled[1], doubled[0])) / 2  # -90 to 90, y down
     if abs(angle) < 22.5:
         return "roughly horizontal"
