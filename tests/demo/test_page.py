@@ -65,7 +65,6 @@ def _upload(page: Any, path: Path) -> None:
 
 def _run(page: Any, path: Path) -> None:
     page.locator("#mo-photo").get_by_label("Remove Image").click()
-    page.get_by_text(text.EMPTY).wait_for()
     _upload(page, path)
     page.locator("#mo-run").click()
     page.locator(".mo-trust").wait_for()

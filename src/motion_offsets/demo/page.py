@@ -259,9 +259,7 @@ def build(service: Service) -> gr.Blocks:
         stopped = stop.click(service.stop, cancels=[ran], **quietly)
         stopped.then(lambda: gr.update(visible=False), None, stop, **quietly)
         page.unload(service.stop)
-        photo.input(
-            lambda path: (None, text.ready_html(path is not None), None, None, None, None), photo, view, **quietly
-        )
+        photo.input(lambda: (None, text.ready_html(), None, None, None, None), None, view, **quietly)
         photo.input(service.outdate_downloads, turn, [wanted, *downloads], **quietly)
         for event in (
             page.load(service.first_example, None, [photo, *view], show_progress="hidden", **drawing),

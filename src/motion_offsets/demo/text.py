@@ -38,8 +38,7 @@ BEFORE_AFTER = "Your photo, and the sharp picture"
 BEFORE_AFTER_HINT = "Drag the line: your photo is on its left, the sharp picture on its right."
 PATHS = "The path of each point, coloured by time"
 DENSITY = "How many paths"
-READY = "Ready. Press the button to see what moved."
-EMPTY = "Choose a photo, then press the button."
+READY = "With a photo in place, press the button to see what moved."
 POINT = "That point's own path, enlarged"
 POINT_HINT = "**Click anywhere on the picture to see that point's own path, enlarged.**"
 FLOW = "Motion as colour: hue is the axis, strength the length"
@@ -67,9 +66,9 @@ def summary_html(sentence: str, trust: str, warning: bool) -> str:
     )
 
 
-def ready_html(has_photo: bool) -> str:
+def ready_html() -> str:
     """What stands in place of an answer while there is none."""
-    return f'<p class="mo-summary">{READY if has_photo else EMPTY}</p>'
+    return f'<p class="mo-summary">{READY}</p>'
 
 
 def legend_html() -> str:
