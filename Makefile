@@ -1,4 +1,4 @@
-# `make extract` and `make test` do all the set-up on a fresh clone; later runs find it done and start at once.
+# `make extract`, `make demo` and `make test` do all the set-up on a fresh clone; later runs find it done and start at once.
 PYTHON ?= python3
 PHOTO ?= examples/clock.png
 ORG ?= your-name
@@ -7,10 +7,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 
-.PHONY: extract test lint format bench publish-dry-run
+# Where the page is served, say PORT=8000; Gradio's own choice is the first free port from 7860.
+PORT ?=
+
+.PHONY: extract demo test lint format bench publish-dry-run
 
 extract: $(READY)
 	$(BIN)/motion-offsets extract $(PHOTO) -o out/
+
+demo: $(READY)
+	$(BIN)/motion-offsets demo $(if $(PORT),--port $(PORT))
 
 test: $(READY)
 	$(BIN)/python -m pytest

@@ -198,7 +198,8 @@ def test_the_space_carries_package_and_models(hub: Hub, checkout: Path) -> None:
     repository = Path(__file__).resolve().parents[1]
     shutil.copytree(repository / "hub" / "space", checkout / "hub" / "space")
     (checkout / "app.py").write_text("import motion_offsets\n")
-    (checkout / "src").symlink_to(repository / "src")
+    for folder in ("src", "examples"):
+        (checkout / folder).symlink_to(repository / folder)
     result = publish(hub, checkout, "motion-offsets")
     if find_spec("gradio") is None:
         assert_refused(result, "for the gradio installed here, and none is")
@@ -207,6 +208,7 @@ def test_the_space_carries_package_and_models(hub: Hub, checkout: Path) -> None:
     files = hub.head("lab/motion-offsets", "spaces")
     assert hub.repo("lab/motion-offsets", "spaces").sdk == "gradio"
     assert {"app.py", "motion_offsets/hub.py", "motion_offsets/_models/motion/model.safetensors"} < files.keys()
+    assert "motion_offsets/_examples/clock.png" in files
     assert "sdk_version: " in files["README.md"].decode()
     requirements = files["requirements.txt"].decode().splitlines()
-    assert {"gradio", "numba", "torch"} <= {line.partition(">")[0] for line in requirements}
+    assert {"numba", "torch"} <= {line.partition(">")[0] for line in requirements}

@@ -235,3 +235,21 @@ def test_wrong_flow():
     for length in (0, -1, float("nan"), float("inf")):
         with pytest.raises(BadInputError, match="max_length"):
             flow_to_image(np.zeros((2, 8, 8)), length)
+
+
+def test_a_higher_density_draws_more_curves() -> None:
+    offsets = np.zeros((3, 2, 40, 60), np.float32)
+    offsets[:, 0] = np.array([-4, 0, 4], np.float32)[:, None, None]
+    black = Image.new("RGB", (480, 320))
+    few, usual, many = (
+        np.asarray(draw_trajectories(black, offsets, density=density, legend=False)).any(axis=2).sum()
+        for density in (0.5, 1, 2)
+    )
+    assert few < usual / 2
+    assert usual < many / 2
+
+
+@pytest.mark.parametrize("density", [0, -1, float("nan"), 11])
+def test_a_density_out_of_range(density: float) -> None:
+    with pytest.raises(BadInputError, match="density: .*; give a number above 0, up to 10"):
+        draw_trajectories(Image.new("RGB", (64, 64)), np.zeros((3, 2, 8, 8), np.float32), density=density)

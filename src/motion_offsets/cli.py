@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib.util
 import os
 import sys
 from collections.abc import Callable
@@ -349,6 +350,27 @@ def evaluate(
         label_maps=label_maps,
     )
     typer.echo(to_markdown(result) if markdown else to_json(result))
+
+
+@app.command()
+@_reporting
+def demo(
+    host: Annotated[str, typer.Option(help="Address to serve; 0.0.0.0 lets other machines in.")] = "127.0.0.1",
+    port: Annotated[int | None, typer.Option(help="Port; by default the first free one from 7860.")] = None,
+    mcp: Annotated[bool, typer.Option("--mcp", help="Be an MCP server too, so that assistants can call it.")] = False,
+    debug: Debug = False,
+) -> None:
+    """Serve the web page (needs the extra "demo"; --mcp the extra "mcp")."""
+    for module, extra in [("gradio", "demo"), ("mcp", "mcp")][: 2 if mcp else 1]:
+        if importlib.util.find_spec(module) is None:
+            raise BadInputError(f"the web page needs {module}; install it with pip install 'motion-offsets[{extra}]'")
+    _quiet()
+    from .demo.server import serve
+
+    try:
+        serve(host, port, mcp)
+    except OSError as error:  # Gradio's own words when no port is free
+        raise BadInputError(f"the page cannot be served at {host}, port {port or 7860}: {error}") from None
 
 
 register_synthesize(app, _reporting, _report)

@@ -10,12 +10,11 @@ import hashlib
 import json
 import shutil
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, requires, version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from huggingface_hub import DatasetCard, SpaceCard
-from packaging.requirements import Requirement
 
 from .cards import EVALUATIONS, TRAINING, load_card, model_card, read_evaluations, read_training
 from .errors import BadInputError
@@ -26,7 +25,6 @@ WEIGHTS = "model.safetensors"
 CARD = "README.md"
 PICTURE = "example.jpg"
 SPACE = "motion-offsets"
-SPACE_EXTRAS = ("demo", "fast")
 
 
 def available(root: Path) -> dict[str, str]:
@@ -126,7 +124,7 @@ def _stage_dataset(root: Path, name: str, folder: Path) -> None:
 
 
 def _stage_space(root: Path, name: str, folder: Path) -> None:
-    """The Space carries the package with its models, as the wheel does, so that it needs nothing but PyPI."""
+    """The Space carries the package with models and examples, as the wheel does, so that it needs only PyPI."""
     source = root / "hub" / "space"
     shutil.copytree(source, folder, dirs_exist_ok=True)
     card = load_card(folder / CARD, SpaceCard)
@@ -139,17 +137,9 @@ def _stage_space(root: Path, name: str, folder: Path) -> None:
     without_caches = shutil.ignore_patterns("__pycache__")
     shutil.copytree(root / "src" / "motion_offsets", folder / "motion_offsets", ignore=without_caches)
     shutil.copytree(root / "hub" / "models", folder / "motion_offsets" / "_models")
-    (folder / "requirements.txt").write_text("\n".join(_requirements()) + "\n", encoding="utf-8")
-
-
-def _requirements() -> list[str]:
-    wanted = []
-    for line in requires("motion-offsets") or []:
-        requirement = Requirement(line)
-        marker = requirement.marker
-        if marker is None or any(marker.evaluate({"extra": extra}) for extra in SPACE_EXTRAS):
-            wanted.append(f"{requirement.name}{requirement.specifier}")
-    return wanted
+    shutil.copytree(
+        root / "examples", folder / "motion_offsets" / "_examples", ignore=shutil.ignore_patterns("*.py", "*.jpg")
+    )
 
 
 def _sha256(file: Path) -> str:

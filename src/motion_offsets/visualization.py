@@ -35,6 +35,7 @@ def draw_trajectories(
     motion_offsets: ArrayLike,
     *,
     cell: float | None = None,
+    density: float = 1,
     line_width: float | None = None,
     backdrop: float = 0.62,
     legend: bool = True,
@@ -51,6 +52,7 @@ def draw_trajectories(
             ``(h, w)`` may be smaller than ``(H, W)``, such as every 8th pixel; cells look up the nearest value.
         cell: side of a grid cell in pixels; by default about 24 cells along a square picture, fewer on an
             axis where the motion is so long that neighbouring curves would run into each other.
+        density: how many times as many curves along a side as by default; without effect where ``cell`` is given.
         line_width: in pixels; by default it grows with the picture.
         backdrop: brightness of the photo below the curves, 0 (black) to 1 (untouched).
         legend: show which colour is which end of the exposure, where there is room.
@@ -78,7 +80,9 @@ def draw_trajectories(
         raise BadInputError(f"backdrop: {backdrop!r}; give a brightness from 0 to 1")
     if cell is not None and not cell >= 2:
         raise BadInputError(f"cell: {cell!r}; give a side of at least 2 pixels")
-    cell_size = _default_cell(width, height, offsets) if cell is None else (cell, cell)
+    if not 0 < density <= 10:
+        raise BadInputError(f"density: {density!r}; give a number above 0, up to 10")
+    cell_size = _default_cell(width, height, offsets, density) if cell is None else (cell, cell)
     centres = _cell_centres(width, height, cell_size)
     paths = _paths(offsets, centres, width, height, -1 if mirror else 1)
     canvas = _dimmed(image, backdrop)
@@ -190,13 +194,13 @@ def _default_line_width(width: int, height: int) -> float:
     return 0.8 + 0.0021 * math.sqrt(width * height)
 
 
-def _default_cell(width: int, height: int, offsets: ArrayLike) -> tuple[float, float]:
+def _default_cell(width: int, height: int, offsets: ArrayLike, density: float) -> tuple[float, float]:
     """(width, height) of a cell: stretched along the axis on which neighbouring curves would meet."""
     base = max(22.0, math.sqrt(width * height) / _CELLS_ALONG_SIDE)
     paths = _paths(offsets, _cell_centres(width, height, (base, base)), width, height, 1)
     typical = np.percentile(paths.max(axis=1) - paths.min(axis=1), 90, axis=0)
     cell_width, cell_height = np.clip(1.15 * typical + base / 4, base, 2.5 * base).tolist()
-    return cell_width, cell_height
+    return max(2.0, cell_width / density), max(2.0, cell_height / density)
 
 
 def _cell_centres(width: int, height: int, cell: tuple[float, float]) -> np.ndarray:

@@ -1,0 +1,105 @@
+"""The networks of the page: one copy of each, shared by everybody; on Hugging Face's ZeroGPU, its decorator."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..cli_arguments import load_pipeline, pick_device, pick_dtype
+from ..hub import DEFAULT_ESTIMATOR, bundled_models
+from ..pipeline_blur_to_video import BlurToVideoPipeline
+from ..trajectories import align_time
+from .answers import Answer
+from .jobs import check_current, make_stoppable
+
+ZERO_GPU_SECONDS = 60
+
+_pipes: dict[str, BlurToVideoPipeline] = {}
+_lock = threading.Lock()
+
+
+def estimators() -> dict[str, str]:
+    """The bundled estimators: name to trajectory, the default first."""
+    found = {}
+    for name, folder in bundled_models().items():
+        config = folder / "config.json"
+        settings: dict[str, Any] = json.loads(config.read_text(encoding="utf-8")) if config.is_file() else {}
+        if settings.get("model_type") == "etraj":
+            found[name] = str(settings.get("trajectory", "quadratic"))
+    return dict(sorted(found.items(), key=lambda item: (item[0] != DEFAULT_ESTIMATOR, item[0])))
+
+
+def pipeline(model: str, device: str = "auto") -> BlurToVideoPipeline:
+    """The one pipeline of a bundled estimator, loaded on first use; all of them share one deblurrer."""
+    with _lock:
+        if model not in _pipes:
+            pipe = load_pipeline(model)
+            make_stoppable(pipe.estimator)
+            if _pipes:
+                pipe.register_modules(deblurrer=next(iter(_pipes.values())).deblurrer)
+            elif pipe.deblurrer is not None:
+                make_stoppable(pipe.deblurrer)
+            pipe.set_progress_bar_config(disable=True)
+            _pipes[model] = pipe.to(pick_device(device))
+        return _pipes[model]
+
+
+def _zero_gpu() -> Callable[[Any], Any]:
+    """The decorator that borrows a GPU on a ZeroGPU Space; elsewhere the function as it is."""
+    try:
+        spaces = importlib.import_module("spaces")
+    except ImportError:
+        return lambda function: function
+    return spaces.GPU(duration=ZERO_GPU_SECONDS)
+
+
+@_zero_gpu()
+def find(model: str, photo: np.ndarray, memory: float) -> Answer:
+    """What the networks find in a photo.
+
+    Args:
+        model: name of a bundled estimator.
+        photo: uint8 ``(H, W, 3)``.
+        memory: bytes that the photo may need.
+    """
+    pipe = pipeline(model)
+    dtype = pick_dtype("auto", pipe.device)
+    with torch.inference_mode():
+        pixel_values = pipe.preprocess(photo)
+        control_points = pipe.estimate(pixel_values, memory, dtype)
+        shared = control_points if pipe.estimators_agree else None
+        sharp = pipe.deblur(pixel_values, shared, memory, dtype)
+        del shared
+        check_current()
+        control_points = align_time(control_points, pipe.trajectory)
+        check_current()
+        reblurred = pipe.reblur(sharp, control_points)
+        consistency = pipe.assess(pixel_values, sharp, reblurred, control_points)
+    return Answer(
+        photo=photo,
+        sharp=(sharp[0].permute(1, 2, 0) * 255).round_().to(torch.uint8).cpu().numpy(),
+        control_points=_half(control_points),
+        model=model,
+        trajectory=pipe.trajectory,
+        num_samples=pipe.num_samples,
+        consistency=dict(consistency),
+    )
+
+
+@_zero_gpu()
+def find_motion(model: str, photo: np.ndarray, memory: float) -> np.ndarray:
+    """The motion alone, without a sharp frame: control points ``(2K, H, W)`` in pixels."""
+    pipe = pipeline(model)
+    control_points = pipe.estimate(pipe.preprocess(photo), memory, pick_dtype("auto", pipe.device))
+    return _half(align_time(control_points, pipe.trajectory))
+
+
+def _half(control_points: Tensor) -> np.ndarray:
+    return control_points[0].clamp(-6e4, 6e4).to(torch.float16).cpu().numpy()

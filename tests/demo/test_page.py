@@ -1,0 +1,228 @@
+"""The page in a real browser. Screenshots go to ``MOTION_OFFSETS_SCREENSHOTS``, else to pytest's temporary folder."""
+
+from __future__ import annotations
+
+import os
+import re
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlparse
+
+import pytest
+from PIL import Image
+
+from motion_offsets.demo import text
+from motion_offsets.extraction import load_motion
+from motion_offsets.video import read_video
+
+SECONDS = 1000
+WIDE, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
+Keep = Callable[[Any, str], None]
+
+
+@pytest.fixture(scope="module")
+def keep_screenshot(tmp_path_factory: pytest.TempPathFactory) -> Keep:
+    folder = Path(os.environ.get("MOTION_OFFSETS_SCREENSHOTS") or tmp_path_factory.mktemp("screenshots"))
+    folder.mkdir(parents=True, exist_ok=True)
+    return lambda page, name: page.screenshot(path=folder / f"{name}.png", full_page=True)
+
+
+@pytest.fixture(scope="module")
+def photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A part of a bundled example, small so that the networks take a second."""
+    path = tmp_path_factory.mktemp("photos") / "photo.png"
+    with Image.open(Path(__file__).parents[2] / "examples" / "cat.png") as picture:
+        picture.crop((60, 30, 316, 222)).save(path)
+    return path
+
+
+@pytest.fixture
+def open_page(browser: Any, server: Any) -> Iterator[Callable[..., Any]]:
+    """Opens the page and waits for the example that it greets with."""
+    pages = []
+
+    def opened(viewport: dict[str, int] = WIDE, dark: bool = False) -> Any:
+        page = browser.new_page(viewport=viewport, color_scheme="dark" if dark else "light")
+        page.set_default_timeout(60 * SECONDS)
+        pages.append(page)
+        page.goto(server.url)
+        page.locator(".mo-trust").wait_for()
+        page.locator("#mo-clip video").wait_for()
+        return page
+
+    yield opened
+    for page in pages:
+        page.close()
+
+
+def _upload(page: Any, path: Path) -> None:
+    with page.expect_response(re.compile("/upload")):
+        page.locator("#mo-photo input[type=file]").set_input_files(path)
+    page.get_by_text(text.READY).wait_for()
+
+
+def _run(page: Any, path: Path) -> None:
+    page.locator("#mo-photo").get_by_label("Remove Image").click()
+    _upload(page, path)
+    page.locator("#mo-run").click()
+    page.locator(".mo-trust").wait_for()
+
+
+def _duration(page: Any) -> float:
+    return page.locator("#mo-clip video").evaluate("video => video.duration")
+
+
+def _set(page: Any, slider: str, value: int) -> None:
+    box = page.locator(f"#{slider} input[type=number]")
+    box.fill(str(value))
+    box.press("Enter")
+    box.blur()
+
+
+def test_a_photo_gives_everything(open_page: Callable[..., Any], photo: Path, keep_screenshot: Keep) -> None:
+    page = open_page()
+    hosts = set()
+    page.on("request", lambda request: hosts.add(urlparse(request.url).hostname))
+    _run(page, photo)
+    assert "px" in page.locator(".mo-summary").inner_text()
+
+    # The clip plays, in a loop, inside the page
+    page.wait_for_function("() => document.querySelector('#mo-clip video')?.currentTime > 0.2")
+    video = page.locator("#mo-clip video")
+    assert video.evaluate("video => [video.loop, video.muted, video.playsInline]") == [True, True, True]
+    assert _duration(page) == pytest.approx(28 / 15, abs=0.02)
+    keep_screenshot(page, "clip")
+
+    # Another number of frames, another speed
+    _set(page, "mo-frames", 9)
+    page.wait_for_function(f"() => Math.abs(document.querySelector('#mo-clip video')?.duration - {16 / 15}) < 0.02")
+    page.locator("#mo-back input").click()
+    page.wait_for_function(f"() => Math.abs(document.querySelector('#mo-clip video')?.duration - {9 / 15}) < 0.02")
+    _set(page, "mo-fps", 30)
+    page.wait_for_function(f"() => Math.abs(document.querySelector('#mo-clip video')?.duration - {9 / 30}) < 0.02")
+    _set(page, "mo-seconds", 2)
+
+    # The line between photo and sharp picture follows the mouse
+    page.get_by_role("tab", name="Sharp").click()
+    images = page.locator("#mo-slider img")
+    images.last.wait_for()
+    box = page.locator("#mo-slider .slider-wrap, #mo-slider img").last.bounding_box()
+    y = box["y"] + box["height"] / 2
+    before = page.locator("#mo-slider").screenshot()
+    page.mouse.move(box["x"] + box["width"] / 2, y)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] / 5, y, steps=5)
+    page.mouse.up()
+    assert page.locator("#mo-slider").screenshot() != before
+    keep_screenshot(page, "sharp")
+
+    # A click shows that pixel's own path
+    page.get_by_role("tab", name="Paths").click()
+    drawing = page.locator("#mo-paths img")
+    size = drawing.bounding_box()
+    drawing.click(position={"x": size["width"] * 0.25, "y": size["height"] * 0.5})
+    words = page.get_by_text(re.compile(r"The point at \d+, \d+"))
+    words.wait_for()
+    x, y = map(int, re.findall(r"at (\d+), (\d+)", words.inner_text())[0])
+    assert (x, y) == (pytest.approx(64, abs=2), pytest.approx(96, abs=2))
+    page.wait_for_function("() => document.querySelector('#mo-point img')?.naturalWidth === 560")
+    shown = drawing.get_attribute("src")
+    _set(page, "mo-density", 2)
+    page.wait_for_function("shown => document.querySelector('#mo-paths img').src !== shown", arg=shown)
+    keep_screenshot(page, "paths")
+
+    page.get_by_role("tab", name="Colour").click()
+    page.locator("#mo-flow img").wait_for()
+    keep_screenshot(page, "colour")
+    assert hosts == {"127.0.0.1"}, "nothing is fetched from elsewhere"
+
+
+def test_every_download_opens(open_page: Callable[..., Any], photo: Path, tmp_path: Path) -> None:
+    page = open_page()
+    _run(page, photo)
+    _set(page, "mo-seconds", 3)
+    files = {}
+    page.locator("#mo-downloads button:disabled").first.wait_for()  # while the files are made again
+    for label in text.DOWNLOADS:
+        with page.expect_download() as download:
+            page.get_by_role("button", name=label).click()
+        files[label] = tmp_path / download.value.suggested_filename
+        download.value.save_as(files[label])
+    clip, gif, frames, sharp, motion = (files[label] for label in text.DOWNLOADS)
+    decoded, fps = read_video(clip)
+    assert fps == 15
+    assert len(decoded) == 56, "as often as fills three seconds"
+    with Image.open(gif) as animation:
+        assert (animation.n_frames, animation.size) == (28, (256, 192))
+    with zipfile.ZipFile(frames) as archive:
+        assert archive.namelist() == [f"frame-{number:04d}.png" for number in range(1, 16)]
+        middle = Image.open(archive.open("frame-0008.png")).convert("RGB").tobytes()
+    with Image.open(sharp) as picture:
+        assert picture.tobytes() == middle, "the frame in the middle is the sharp one"
+    assert load_motion(motion).control_points.shape == (1, 4, 192, 256)
+
+
+def test_stop_stops_and_the_next_photo_is_answered(open_page: Callable[..., Any], photo: Path, tmp_path: Path) -> None:
+    large = tmp_path / "large.png"
+    with Image.open(photo) as picture:
+        picture.resize((2048, 1536)).save(large)
+    page = open_page()
+    page.locator("#mo-photo").get_by_label("Remove Image").click()
+    _upload(page, large)
+    page.get_by_text(text.MORE).click()
+    page.get_by_label(re.compile("Fine")).click()
+    page.locator("#mo-run").click()
+    page.get_by_text(text.STEP_NETWORKS).first.wait_for()
+    page.locator("#mo-stop").click()
+    page.locator("#mo-stop").wait_for(state="hidden")
+    assert page.get_by_text(text.READY).is_visible()
+    page.get_by_label(re.compile("Quick")).click()
+    _run(page, photo)
+
+
+def test_files_that_are_no_photos_are_told_in_one_sentence(
+    open_page: Callable[..., Any], tmp_path: Path, keep_screenshot: Keep
+) -> None:
+    page = open_page()
+    wrong, empty = tmp_path / "text.png", tmp_path / "empty.png"
+    wrong.write_text("this is no picture")
+    empty.write_bytes(b"")
+    for number, (path, complaint) in enumerate(
+        [(wrong, "Your photo: not a picture that can be read"), (empty, "Your photo: is empty (0 bytes)")]
+    ):
+        page.get_by_label("Remove Image").first.click()
+        _upload(page, path)
+        page.locator("#mo-run").click()
+        toast = page.get_by_text(complaint)
+        toast.wait_for()
+        assert "Traceback" not in page.content()
+        keep_screenshot(page, f"error-{number}")
+
+
+def test_no_photo_at_all(open_page: Callable[..., Any]) -> None:
+    page = open_page()
+    page.get_by_label("Remove Image").first.click()
+    page.locator("#mo-run").click()
+    page.get_by_text("Choose a photo first").wait_for()
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_on_a_phone(open_page: Callable[..., Any], keep_screenshot: Keep, dark: bool) -> None:
+    page = open_page(PHONE, dark)
+    page.locator("#mo-examples button").nth(2).click()
+    page.locator(".mo-warning").wait_for()  # the clock's answer is doubtful, and the page says so
+    for name in text.TABS:
+        page.get_by_role("tab", name=name).click()
+        assert page.evaluate("() => document.documentElement.scrollWidth <= window.innerWidth")
+        keep_screenshot(page, f"phone-{'dark' if dark else 'light'}-{name.lower()}")
+    red = page.evaluate("() => Number(getComputedStyle(document.body).backgroundColor.match(/[0-9]+/)[0])")
+    assert (red < 60) == dark
+
+
+def test_wide_and_dark_with_the_fold_open(open_page: Callable[..., Any], keep_screenshot: Keep) -> None:
+    page = open_page(dark=True)
+    page.get_by_text("About", exact=True).click()
+    page.get_by_text("What it cannot do").wait_for()
+    keep_screenshot(page, "dark-about")

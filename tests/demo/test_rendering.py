@@ -1,0 +1,79 @@
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from motion_offsets import BadInputError
+from motion_offsets.demo import rendering
+from motion_offsets.demo.answers import Answer
+from motion_offsets.demo.limits import Limits
+from motion_offsets.demo.rendering import ClipSettings, Workplace
+
+
+def _answer(width: int, height: int) -> Answer:
+    generator = np.random.default_rng(0)
+    photo = generator.integers(0, 256, (height, width, 3), np.uint8)
+    points = np.zeros((4, height, width), np.float16)
+    points[0], points[2] = -4, 4
+    return Answer(photo, photo, points, "etraj-quadratic", "quadratic", 15, {})
+
+
+@pytest.mark.parametrize(
+    ("settings", "frames", "repeats"),
+    [
+        (ClipSettings(5, 10, False), 5, 1),
+        (ClipSettings(5, 10, True), 8, 1),
+        (ClipSettings(5, 10, False, seconds=1.2), 5, 3),
+        (ClipSettings(2, 10, True, seconds=1), 2, 5),
+    ],
+)
+def test_the_length_of_a_clip(settings: ClipSettings, frames: int, repeats: int) -> None:
+    settings.check(Limits())
+    assert (len(settings.times), settings.repeats) == (frames, repeats)
+
+
+@pytest.mark.parametrize("bad", [{"frames": 1}, {"frames": 2.5}, {"frames": None}, {"fps": float("nan")}, {"fps": 61}])
+def test_settings_that_are_not_offered(bad: dict[str, float]) -> None:
+    with pytest.raises(BadInputError, match=": give a"):
+        ClipSettings(**bad).check(Limits())  # type: ignore[arg-type]
+
+
+def test_frames_move_the_sharp_picture_along_the_paths() -> None:
+    answer = _answer(48, 32)
+    start, middle, end = rendering.frames(answer, [-1.0, 0.0, 1.0])
+    np.testing.assert_array_equal(middle, answer.sharp)
+    np.testing.assert_array_equal(start[:, 4:], answer.sharp[:, :-4])  # read four pixels to the left
+    np.testing.assert_array_equal(end[:, :-4], answer.sharp[:, 4:])
+
+
+@pytest.mark.parametrize(
+    ("click", "pixel"), [((0, 0), (0, 0)), ([639, 300], (319, 150)), ((1e9, -5), (639, 0)), ((1279, 639), (639, 319))]
+)
+def test_a_click_finds_its_pixel(click: tuple[float, float], pixel: tuple[int, int]) -> None:
+    assert rendering.clicked_pixel(_answer(640, 320), click) == pixel
+
+
+@pytest.mark.parametrize("click", [None, "ab", (1,), (float("nan"), 1), (float("inf"), 1), ("x", "y"), {"x": 1}])
+def test_a_click_that_is_none(click: object) -> None:
+    with pytest.raises(BadInputError, match="Click on a point of the picture"):
+        rendering.clicked_pixel(_answer(64, 32), click)
+
+
+@pytest.mark.parametrize("corner", [(0, 0), (63, 31)])
+def test_a_point_in_a_corner_can_be_enlarged(corner: tuple[int, int]) -> None:
+    picture, path = rendering.point_picture(_answer(64, 32), *corner)
+    assert picture.size == (rendering.POINT_SIDE, rendering.POINT_SIDE)
+    assert np.ptp(path, axis=0).tolist() == [8, 0]
+
+
+def test_old_files_are_deleted_and_new_ones_stay(tmp_path: Path) -> None:
+    workplace = Workplace(tmp_path, keep_seconds=3600)
+    old, new = workplace.new_folder(), workplace.new_folder()
+    (old / "clip.mp4").write_bytes(b"old")
+    (new / "clip.mp4").write_bytes(b"new")
+    os.utime(old, (0, 0))
+    workplace.sweep()
+    assert [folder.name for folder in workplace.root.iterdir()] == [new.name]
+    workplace.close()
+    assert list(tmp_path.iterdir()) == []
