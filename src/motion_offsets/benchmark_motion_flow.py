@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from .benchmark_photos import Checksum, Progress, means, photo_generator, photos_of
-from .data.motion_flow import blur_with_flow, sample_flow
+from .data.motion_flow import blur_with_flow, sample_flow, valid_window
 from .errors import BadInputError
 from .metrics import MOTION_BORDER, motion_mse, motion_mse_published, psnr, ssim
 from .trajectories import offsets_at
@@ -65,16 +65,13 @@ def motion_flow_pairs(photo: Tensor, name: str, count: int = FLOWS_PER_PHOTO) ->
 def make_pair(photo: Tensor, flow: np.ndarray, name: str) -> MotionFlowPair:
     """Blur ``photo`` ``(1, 3, H, W)`` along ``flow`` ``(2, H, W)`` and cut off what came from outside the photo."""
     blurred = blur_with_flow(photo[0], flow)[None]
-    # A centred line reaches half its extent to either side; inside that border none leaves the photo (the smoothed end
-    # of a slanted one may, by a pixel, with next to no weight).
-    left, top = (int(np.abs(component).max()) // 2 for component in flow)
-    height, width = flow.shape[1:]
-    if min(height - 2 * top, width - 2 * left) <= 2 * MOTION_BORDER:
+    window = (..., *valid_window(flow))
+    if min(photo[window].shape[2:]) <= 2 * MOTION_BORDER:
+        height, width = flow.shape[1:]
         raise BadInputError(
             f"{name}: {width}x{height} pixels are too few, as the borders of this benchmark leave nothing of them; "
             "give photos with sides of at least 160 pixels"
         )
-    window = (..., slice(top, height - top), slice(left, width - left))
     return MotionFlowPair(
         name=name,
         sharp=photo[window].contiguous(),

@@ -25,6 +25,7 @@ from .cli_arguments import (
     picture_targets,
     result_names,
 )
+from .cli_synthesize import register as register_synthesize
 from .errors import BadInputError
 from .hub import DEFAULT_ESTIMATOR
 
@@ -348,6 +349,9 @@ def evaluate(
         label_maps=label_maps,
     )
     typer.echo(to_markdown(result) if markdown else to_json(result))
+
+
+register_synthesize(app, _reporting, _report)
 
 
 def main() -> None:

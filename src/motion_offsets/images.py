@@ -41,7 +41,7 @@ MAX_PIXELS = 2 * 89_478_485
 """Largest picture, in pixels (179 megapixels): where Pillow itself calls a file a decompression bomb."""
 
 # What Pillow's decoders raise on damaged files; each is a fault of the file, none of ours.
-_DECODER_ERRORS = (
+DECODER_ERRORS = (
     OSError,
     SyntaxError,
     ValueError,
@@ -132,7 +132,7 @@ def _open(path: Path) -> Image.Image:
         raise BadInputError(
             f"{path}: not a picture that can be read; give a JPEG, PNG, WebP or TIFF photo{_format_hint(path)}"
         ) from None
-    except _DECODER_ERRORS as error:
+    except DECODER_ERRORS as error:
         raise BadInputError(f"{path}: damaged picture ({_one_line(error)}); give an intact file") from None
     if image.format == "EPS":
         # Pillow would start another program, Ghostscript, to draw it.
@@ -180,7 +180,7 @@ def _decode(image: Image.Image, max_pixels: int, name: str) -> Image.Image:
             if frames == 1 or image.format in _MAIN_PICTURE_FIRST:
                 image.load()
                 return _upright(image)
-    except _DECODER_ERRORS as error:
+    except DECODER_ERRORS as error:
         raise BadInputError(f"{name}: damaged or cut short ({_one_line(error)}); give an intact file") from None
     raise BadInputError(f"{name}: holds {frames} pictures (animation or pages); give a single still picture")
 
@@ -188,7 +188,7 @@ def _decode(image: Image.Image, max_pixels: int, name: str) -> Image.Image:
 def _upright(image: Image.Image) -> Image.Image:
     try:
         return ImageOps.exif_transpose(image)
-    except _DECODER_ERRORS:
+    except DECODER_ERRORS:
         # Unreadable metadata says nothing of the orientation; the picture itself is intact.
         return image.copy()
 

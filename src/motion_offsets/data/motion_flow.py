@@ -88,6 +88,17 @@ def sample_flow(
     return sample_parameters(height, width, generator, ranges).flow()
 
 
+def valid_window(flow: np.ndarray) -> tuple[slice, slice]:
+    """Rows and columns of a photo that no motion of a ``(2, H, W)`` flow fills from outside of it.
+
+    A centred line reaches half its extent to either side; inside that border none leaves the photo (the smoothed end
+    of a slanted one may, by a pixel, with next to no weight).
+    """
+    left, top = (int(np.abs(component).max()) // 2 for component in flow)
+    height, width = flow.shape[1:]
+    return slice(top, max(top, height - top)), slice(left, max(left, width - left))
+
+
 def line_kernel(dx: int, dy: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The anti-aliased line kernel of a motion of ``(dx, dy)`` pixels.
 
