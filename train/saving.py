@@ -118,8 +118,8 @@ def _card(model: PreTrainedModel, options: TrainingOptions, record: dict[str, An
     return ModelCard(
         f"---\n{data.to_yaml()}\n---\n\n# {name}\n\n"
         f"{type(model).__name__} of [motion-offsets](https://pypi.org/project/motion-offsets/), {weights:,} "
-        f"parameters, float16, trained by `train/train.py` for {record['steps']:,} steps on {photos}. `training.json` holds "
-        "every option of the run.\n\n"
+        f"parameters, float16, trained by `train/train.py` for {record['steps']:,} steps on {photos}. `training.json` "
+        "holds every option of the run.\n\n"
         f"```python\nfrom motion_offsets import {type(model).__name__}\n\n"
         f'model = {type(model).__name__}.from_pretrained("{options.push_to_hub or name}").eval()\n```\n\n'
         "## Figures\n\n"

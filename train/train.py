@@ -102,6 +102,14 @@ class Run:
         batches = self._batches()
         self._start_trackers()
         bar = tqdm(total=options.steps, initial=self.step, disable=not self.accelerator.is_local_main_process)
+        with bar:
+            self._take_steps(batches, bar, started)
+        self.save_checkpoint()
+        self.save_model()
+        self.accelerator.end_training()
+
+    def _take_steps(self, batches: Iterator[dict[str, torch.Tensor]], bar: tqdm, started: float) -> None:
+        options = self.options
         averages: dict[str, float] = {}
         while self.step < options.steps:
             losses = self._one_step(batches)
@@ -122,9 +130,6 @@ class Run:
             if stopping:
                 self.accelerator.end_training()
                 sys.exit(f"stopped at step {self.step}; go on with --resume true")
-        self.save_checkpoint()
-        self.save_model()
-        self.accelerator.end_training()
 
     def _stop(self, *_: Any) -> None:
         self.stopping = True
