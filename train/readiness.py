@@ -30,9 +30,15 @@ def check_surroundings(options: TrainingOptions) -> None:
         packages = TRACKER_PACKAGES[name]
         if not any(importlib.util.find_spec(package) for package in packages):
             raise BadInputError(f"report_to names {name}, which is not installed: pip install {packages[-1]}")
-    on_cpu = os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true", "yes")
-    if options.mixed_precision == "fp16" and (on_cpu or not torch.cuda.is_available()):
+    told = os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true", "yes")
+    on_cpu = told or not torch.cuda.is_available()
+    if options.mixed_precision == "fp16" and on_cpu:
         raise BadInputError("mixed_precision is fp16, which is for GPUs; on a CPU give no or bf16")
+    if options.compile and on_cpu:
+        # As of PyTorch 2.13 the backward of replication padding has other strides on a CPU than the compiler expects.
+        raise BadInputError(
+            "compile is true, which is for GPUs: PyTorch cannot compile the estimator's backward on a CPU"
+        )
     if os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true" and options.ema_decay:
         raise BadInputError(
             f"ema_decay is {options.ema_decay}, and no average is kept of weights that FSDP cuts into parts; set it "

@@ -51,10 +51,19 @@ def test_a_tracker_gets_losses_figures_and_pictures(photos: Path, tmp_path: Path
         assert name in written, name
 
 
-def test_fp16_on_a_cpu_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        (["--mixed_precision", "fp16"], "mixed_precision is fp16, which is for GPUs"),
+        (["--compile", "true"], "compile is true, which is for GPUs"),
+    ],
+)
+def test_what_is_for_gpus_is_refused_on_a_cpu(
+    option: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
-    given = ["--images", "x", "--output_dir", str(tmp_path / "run"), "--mixed_precision", "fp16"]
-    with pytest.raises(BadInputError, match="mixed_precision is fp16, which is for GPUs"):
+    given = ["--images", "x", "--output_dir", str(tmp_path / "run"), *option]
+    with pytest.raises(BadInputError, match=message):
         check_surroundings(read_options(given))
 
 
