@@ -36,9 +36,7 @@ def check_surroundings(options: TrainingOptions) -> None:
         raise BadInputError("mixed_precision is fp16, which is for GPUs; on a CPU give no or bf16")
     if options.compile and on_cpu:
         # As of PyTorch 2.13 the backward of replication padding has other strides on a CPU than the compiler expects.
-        raise BadInputError(
-            "compile is true, which is for GPUs: PyTorch cannot compile the estimator's backward on a CPU"
-        )
+        raise BadInputError("compile is true, which is for GPUs: on a CPU PyTorch cannot compile the backward")
     if os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true" and options.ema_decay:
         raise BadInputError(
             f"ema_decay is {options.ema_decay}, and no average is kept of weights that FSDP cuts into parts; set it "

@@ -111,17 +111,18 @@ def _card(model: PreTrainedModel, options: TrainingOptions, record: dict[str, An
         tags=["motion-blur", "exposure-trajectory", model.config.model_type],
     )
     name = (options.push_to_hub or options.output_dir).rstrip("/").split("/")[-1]
+    place = options.push_to_hub or "./model"
     weights = sum(parameter.numel() for parameter in model.parameters())
     shown = {**options.record(), "steps": record["steps"]}
     photos = ", ".join([*shown["images"], *shown["pairs"]])
     figures = "".join(f"| `{figure}` | {value:.4g} |\n" for figure, value in record["validation"].items())
     return ModelCard(
         f"---\n{data.to_yaml()}\n---\n\n# {name}\n\n"
-        f"{type(model).__name__} of [motion-offsets](https://pypi.org/project/motion-offsets/), {weights:,} "
+        f"{type(model).__name__} of motion-offsets, {weights:,} "
         f"parameters, float16, trained by `train/train.py` for {record['steps']:,} steps on {photos}. `training.json` "
         "holds every option of the run.\n\n"
         f"```python\nfrom motion_offsets import {type(model).__name__}\n\n"
-        f'model = {type(model).__name__}.from_pretrained("{options.push_to_hub or name}").eval()\n```\n\n'
+        f'model = {type(model).__name__}.from_pretrained("{place}").eval()\n```\n\n'
         "## Figures\n\n"
         + (
             f"On validation data during training:\n\n| figure | value |\n| --- | --- |\n{figures}"
