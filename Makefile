@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 
-.PHONY: extract test lint format bench
+.PHONY: extract test lint format bench reproduce
 
 extract: $(READY)
 	$(BIN)/motion-offsets extract $(PHOTO) -o out/
@@ -25,6 +25,11 @@ format: $(READY)
 
 bench: $(READY)
 	for name in exposure motion_aware_conv pipeline; do OMP_WAIT_POLICY=PASSIVE $(BIN)/python benchmarks/$$name.py || exit 1; done
+
+# Table 2 of the paper scaled down, about an hour on two cores; DATA is a folder with bsds500/train and bsds500/val.
+reproduce: $(READY)
+	@test -d "$(DATA)/bsds500/train" || { echo "make reproduce DATA=FOLDER: the folder that holds bsds500/"; exit 2; }
+	$(BIN)/python train/reproduce.py --images $(DATA)/bsds500/train --evaluation_images $(DATA)/bsds500/val
 
 # The stamp is written last, so a set-up that was interrupted is taken up again.
 $(READY): pyproject.toml constraints.txt

@@ -62,8 +62,9 @@ class PairsBenchmark:
         if pipeline.deblurrer is not None:
             shared = points if pipeline.estimators_agree else None
             deblurred = pipeline.deblur(blurred, shared, dtype=dtype).float().cpu()
-        pictures = [picture.float().cpu() for picture in (blurred, sharp, reblurred)]
-        yield partial(_row, self.name(number), *pictures, (ends[:, 1] - ends[:, 0]).float().cpu(), deblurred)
+        displacement = (ends[:, 1] - ends[:, 0]).float().cpu()
+        blurred, sharp, reblurred = (picture.float().cpu() for picture in (blurred, sharp, reblurred))
+        yield partial(_row, self.name(number), blurred, sharp, reblurred, displacement, deblurred)
 
     def figures(self, rows: Sequence[Row]) -> dict[str, Any]:
         """``images`` and the means over all pairs of PSNR and SSIM reblurred (Table 2), deblurred (Table 5) and as the

@@ -96,7 +96,7 @@ def _dynamic_tables(result: dict[str, Any]) -> str:
 def _motion_flow_tables(result: dict[str, Any]) -> str:
     ours = (f"ours, {result['model']}", result["reblur_psnr"], result["reblur_ssim"], result["motion_mse"])
     header = ("", "reblur PSNR", "reblur SSIM", "motion MSE")
-    motion = [header, *QUOTED_TABLE_2, *PAPER_TABLE_2, ours]
+    motion: list[tuple[Any, ...]] = [header, *QUOTED_TABLE_2, *PAPER_TABLE_2, ours]
     if "line_reblur_psnr" in result:
         name = f"ours, {result['model']}, by line kernels"
         motion.append((name, result["line_reblur_psnr"], result["line_reblur_ssim"], result["motion_mse"]))
@@ -122,7 +122,12 @@ def _motion_flow_tables(result: dict[str, Any]) -> str:
 
 def _gopro_tables(result: dict[str, Any]) -> str:
     ours = (f"ours, {result['model']}", result["reblur_psnr"], result["reblur_ssim"])
-    reblur = [("", "reblur PSNR", "reblur SSIM"), *QUOTED_GOPRO_REBLUR, *PAPER_GOPRO_REBLUR, ours]
+    reblur: list[tuple[Any, ...]] = [
+        ("", "reblur PSNR", "reblur SSIM"),
+        *QUOTED_GOPRO_REBLUR,
+        *PAPER_GOPRO_REBLUR,
+        ours,
+    ]
     paper = {name.removeprefix("paper, "): row for name, *row in PAPER_GOPRO_REBLUR}.get(_paper_row(result))
     if paper is not None:
         reblur.append((f"ours less the paper's {_paper_row(result)}", *map(_difference, ours[1:], paper)))

@@ -43,7 +43,7 @@ class PairCrops(Dataset):
         split: str = "train",
     ):
         listed = [sources] if isinstance(sources, str | os.PathLike) else sources
-        self.pairs: ConcatDataset = ConcatDataset([load_pairs(source, split) for source in listed])  # type: ignore
+        self.pairs: ConcatDataset = ConcatDataset([load_pairs(source, split) for source in listed])
         self.length, self.recipe, self.seed = length, recipe, seed
 
     def __len__(self) -> int:
