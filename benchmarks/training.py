@@ -3,8 +3,8 @@
     OMP_WAIT_POLICY=PASSIVE python benchmarks/training.py --images PHOTOS [--rounds 10 --threads 2]
 
 One process takes turns between our loop and the same loop with ``MOTION_OFFSETS_KERNELS=plain``, in which every motion
-offset is a ``grid_sample`` of its own. The loop is train.py's: crops made from photos, loss, gradients, fused Adam.
-Medians; the crops are made by the same code in both. The last line is one JSON object.
+offset is a ``grid_sample`` of its own; the blur of the crops is made without kernels, too. The loop is train.py's:
+crops made from photos, loss with all its terms, gradients, fused Adam. Medians. The last line is one JSON object.
 """
 
 from __future__ import annotations
@@ -26,16 +26,10 @@ sys.path.insert(0, str(TRAIN))
 from config_files import read_options  # noqa: E402
 from stages import Stage, build_stage  # noqa: E402
 
+CONFIGS = TRAIN / "configs"
 STAGES = {
-    "estimator": [
-        "--config",
-        str(TRAIN / "configs" / "etraj-quadratic.yaml"),
-        "--reblur_from",
-        "0",
-        "--ssim_from",
-        "0",
-    ],
-    "deblurrer": ["--config", str(TRAIN / "configs" / "ma-dmphn.yaml"), "--estimator", "etraj-quadratic"],
+    "estimator": ["--config", f"{CONFIGS}/etraj-quadratic.yaml", "--reblur_from", "0", "--ssim_from", "0"],
+    "deblurrer": ["--config", f"{CONFIGS}/ma-dmphn.yaml", "--estimator", "etraj-quadratic"],
 }
 PARTS = ("data", "forward", "backward", "optimizer")
 

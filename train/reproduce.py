@@ -1,6 +1,6 @@
 """Table 2 of the paper, scaled down: train each kind of trajectory for a few minutes, measure it, write one table.
 
-    python train/reproduce.py --images DATA/bsds500/train --evaluation_images DATA/bsds500/val --output_dir runs/reproduce
+    python train/reproduce.py --images DATA/bsds500/train --evaluation_images DATA/bsds500/val
 
 What is done is kept: started again, it goes on where it was stopped. The table is ``table.md`` in ``output_dir``.
 """

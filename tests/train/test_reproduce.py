@@ -1,4 +1,4 @@
-"""The scaled-down table, from training to Markdown, with two rows of one step each."""
+"""The scaled-down table, from training to Markdown, for a row of one step."""
 
 from __future__ import annotations
 
