@@ -288,6 +288,8 @@ class Run:
         if not found:
             raise BadInputError(f"{self.output}: no checkpoint to resume from; leave out --resume to start")
         state = json.loads((found[-1] / PROGRESS_FILE).read_text())
+        if "kind" not in state:
+            raise BadInputError(f"{found[-1]}: was written by an earlier train.py; go on with that one, or start anew")
         check_same_run(found[-1], state["kind"], self._kind())
         self.accelerator.load_state(str(found[-1]))
         self.step, self.seconds, self.validated = state["steps"], state["seconds"], state["validation"]
