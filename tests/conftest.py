@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 # Before anything imports the Hub's client: a test that reaches for the network is a broken test.
@@ -13,7 +12,6 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 import numpy as np
 import pytest
 import torch
-from hub_server import Hub
 from PIL import Image
 
 
@@ -50,14 +48,3 @@ def data_dir() -> Path:
     if not folder:
         pytest.skip("MOTION_OFFSETS_DATA is not set: it names the folder of research photos")
     return Path(folder)
-
-
-@pytest.fixture
-def hub(tmp_path: Path) -> Iterator[Hub]:
-    """A Hub on this machine; what is committed to it lies in ``hub.folder``."""
-    with Hub(tmp_path / "hub") as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield server
-        server.shutdown()
-        thread.join()

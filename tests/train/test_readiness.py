@@ -11,11 +11,10 @@ import pytest
 pytest.importorskip("accelerate", reason="the extra `train` is not installed")
 
 from config_files import read_options
-from hub_server import Hub
+from hub_server import Hub, User
 from launching import ESTIMATOR, TINY, finished, run_here, train
 from readiness import TRACKER_PACKAGES, check_room, check_surroundings
 
-from motion_offsets import EtrajModel
 from motion_offsets.errors import BadInputError
 
 
@@ -83,15 +82,39 @@ def test_push_to_hub_wants_a_token_at_the_start(photos: Path, tmp_path: Path) ->
     assert not (tmp_path / "run").exists()
 
 
-def test_push_to_hub_sends_the_model_and_its_card(photos: Path, tmp_path: Path, hub: Hub) -> None:
-    environment = {"HF_ENDPOINT": hub.address, "HF_TOKEN": "hf_test", "HF_HUB_OFFLINE": "0", "HF_HOME": str(tmp_path)}
-    given = ["--images", photos, "--validation_images", photos, *TINY, *ESTIMATOR, "--steps", "1"]
-    done = finished(*given, "--output_dir", tmp_path / "run", "--push_to_hub", "tester/etraj", **environment)
-    assert f"pushed to {hub.address}/tester/etraj" in done.stderr
-    assert hub.created[0]["name"] == "etraj"
-    assert EtrajModel.from_pretrained(hub.folder).config.num_samples == 5
-    card = (hub.folder / "README.md").read_text()
-    measured = json.loads((hub.folder / "training.json").read_text())["validation"]["reblur_psnr"]
+def test_push_to_hub_sends_the_model_and_its_card(photos: Path, tmp_path: Path) -> None:
+    with Hub() as hub:
+        hub.users["hf_test"] = User("tester")
+        environment = {"HF_ENDPOINT": hub.endpoint, "HF_TOKEN": "hf_test", "HF_HUB_OFFLINE": "0"}
+        given = ["--images", photos, "--validation_images", photos, *TINY, *ESTIMATOR, "--steps", "1"]
+        given += ["--output_dir", tmp_path / "run", "--push_to_hub", "tester/etraj"]
+        done = finished(*given, HF_HOME=str(tmp_path), HF_HUB_DISABLE_XET="1", **environment)
+        files = hub.head("tester/etraj")
+    assert f"pushed to {hub.endpoint}/tester/etraj" in done.stderr
+    assert files["model.safetensors"] == (tmp_path / "run" / "model" / "model.safetensors").read_bytes()
+    card = files["README.md"].decode()
+    measured = json.loads(files["training.json"])["validation"]["reblur_psnr"]
     assert f"| `reblur_psnr` | {measured:.4g} |" in card
     assert 'EtrajModel.from_pretrained("tester/etraj")' in card
     assert str(tmp_path) not in card
+
+
+def test_push_to_hub_wants_the_right_to_write_at_the_start(photos: Path, tmp_path: Path) -> None:
+    with Hub() as hub:
+        hub.users["hf_test"] = User("tester")
+        environment = {"HF_ENDPOINT": hub.endpoint, "HF_TOKEN": "hf_test", "HF_HUB_OFFLINE": "0"}
+        given = [
+            "--images",
+            photos,
+            *TINY,
+            *ESTIMATOR,
+            "--output_dir",
+            tmp_path / "run",
+            "--push_to_hub",
+            "other/etraj",
+        ]
+        done = train(*given, HF_HOME=str(tmp_path), **environment)
+    assert done.returncode == 2
+    (line,) = done.stderr.strip().splitlines()
+    assert "push_to_hub other/etraj: the Hub refuses or cannot be reached" in line
+    assert not (tmp_path / "run").exists()
