@@ -10,7 +10,7 @@ READY := $(VENV)/.installed
 # Where the page is served, say PORT=8000; Gradio's own choice is the first free port from 7860.
 PORT ?=
 
-.PHONY: extract demo test lint format bench publish-dry-run
+.PHONY: extract demo test lint format bench publish-dry-run reproduce
 
 extract: $(READY)
 	$(BIN)/motion-offsets extract $(PHOTO) -o out/
@@ -35,6 +35,11 @@ bench: $(READY)
 
 publish-dry-run: $(READY)
 	$(BIN)/motion-offsets publish --org $(ORG) --dry-run
+
+# Table 2 of the paper scaled down, about an hour on two cores; DATA is a folder with bsds500/train and bsds500/val.
+reproduce: $(READY)
+	@test -d "$(DATA)/bsds500/train" || { echo "make reproduce DATA=FOLDER: the folder that holds bsds500/"; exit 2; }
+	$(BIN)/python train/reproduce.py --images $(DATA)/bsds500/train --evaluation_images $(DATA)/bsds500/val
 
 # The stamp is written last, so a set-up that was interrupted is taken up again.
 $(READY): pyproject.toml constraints.txt

@@ -221,7 +221,7 @@ def test_a_saved_pipeline_is_both_models(photos: Path, models: dict[str, str], t
 
 def test_markdown_stands_beside_the_paper() -> None:
     result = dict.fromkeys(FIGURES, 1.25) | {"benchmark": "bsd-motion-flow", "images": 2, "pairs": 6}
-    text = to_markdown(result | {"model": "etraj-quadratic", "deblurrer": "ma-dmphn"})
+    text = to_markdown(result | {"model": "etraj-quadratic", "deblurrer": "ma-dmphn", "trajectory": "quadratic"})
     assert "| paper, quadratic | 38.90 | 0.9882 | 3.27 |" in text
     assert "| paper, zero-constraint | 37.62 | 0.9763 | - |" in text
     assert "| ours, etraj-quadratic | 1.25 | 1.2500 | 1.25 |" in text

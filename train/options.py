@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
-from transformers import HfArgumentParser
+from transformers import PreTrainedConfig
 
+from motion_offsets.configuration_etraj import EtrajConfig
+from motion_offsets.configuration_ma_dmphn import MaDmphnConfig
 from motion_offsets.data.flow_crops import CropRecipe
 from motion_offsets.data.scene_sampling import SceneRecipe
 from motion_offsets.errors import BadInputError
+
+STAGES = ("estimator", "deblurrer")
+TRACKERS = ("trackio", "tensorboard", "wandb")
+# Fields that the other stage has no use for: given there, they would be silently without effect.
+OF_ESTIMATOR = ("high_pass_start", "flow_weight", "reblur_from", "ssim_from")
+OF_DEBLURRER = ("estimator", "freeze_estimator", "deconvolution_start", "pixel_loss", "frequency_weight")
 
 
 @dataclass
@@ -24,7 +34,16 @@ class TrainingOptions:
     validation_images: list[str] = field(
         default_factory=list, metadata={"help": "folders of sharp photos to validate on"}
     )
-    validation_count: int = field(default=20, metadata={"help": "number of validation photos"})
+    validation_count: int = field(default=20, metadata={"help": "number of validation photos or pairs"})
+    pairs: list[str] = field(
+        default_factory=list,
+        metadata={"help": "blurred and sharp pictures to train on: folders, ZIP files or org/name on the Hub"},
+    )
+    pairs_share: float = field(default=0.0, metadata={"help": "share of crops that come from pairs"})
+    validation_pairs: str | None = field(
+        default=None, metadata={"help": "pairs to validate on, in place of validation_images"}
+    )
+    validation_split: str = field(default="test", metadata={"help": "split of validation_pairs: test, validation"})
     output_dir: str = field(default="runs/default", metadata={"help": "where checkpoints and the model go"})
     resume: bool = field(default=False, metadata={"help": "go on from the last checkpoint in output_dir"})
     start_from: str | None = field(default=None, metadata={"help": "model whose weights to start from"})
@@ -36,7 +55,7 @@ class TrainingOptions:
     )
 
     model: str = field(default="{}", metadata={"help": "fields of the model's config, as YAML"})
-    crops: str = field(default="{}", metadata={"help": "fields of CropRecipe, as YAML"})
+    crops: str = field(default="{crop_size: 256, margin: 0}", metadata={"help": "fields of CropRecipe, as YAML"})
     dynamic_share: float = field(default=0.0, metadata={"help": "share of crops that are dynamic scenes"})
     objects: list[str] = field(
         default_factory=list, metadata={"help": "dynamic scenes: folders to cut objects from, photos or RGBA pictures"}
@@ -47,13 +66,14 @@ class TrainingOptions:
     scenes: str = field(default="{}", metadata={"help": "dynamic scenes: fields of SceneRecipe, as YAML"})
 
     steps: int = field(default=100_000, metadata={"help": "optimizer steps of the whole run"})
-    batch_size: int = field(default=8, metadata={"help": "crops a step and process"})
-    gradient_accumulation: int = field(default=1, metadata={"help": "steps whose gradients are added up"})
+    batch_size: int = field(default=8, metadata={"help": "crops a process sees at a time"})
+    gradient_accumulation: int = field(default=1, metadata={"help": "batches whose gradients make one step"})
     learning_rate: float = field(default=1e-4, metadata={"help": "at its highest; it falls linearly to 0"})
     warmup_steps: int = field(default=0, metadata={"help": "steps over which the learning rate rises"})
     max_gradient_norm: float = field(default=0.0, metadata={"help": "0 leaves gradients alone"})
     ema_decay: float = field(default=0.0, metadata={"help": "of the weights' moving average; 0 keeps no average"})
     mixed_precision: str = field(default="no", metadata={"help": "no, bf16 or fp16"})
+    compile: bool = field(default=False, metadata={"help": "compile the model with torch.compile"})
     seed: int = field(default=0, metadata={"help": "of weights, crops and motions"})
     data_workers: int = field(default=0, metadata={"help": "processes that make crops; 0: the training process"})
 
@@ -61,7 +81,9 @@ class TrainingOptions:
         default=False, metadata={"help": "start the estimator on fine detail, not as the paper does"}
     )
     flow_weight: float = field(default=0.0, metadata={"help": "weight of the L1 loss on the known flow"})
-    flow_until: float = field(default=1.0, metadata={"help": "part of the run over which that weight falls to 0"})
+    flow_until: float = field(
+        default=1.0, metadata={"help": "part of the run over which that weight falls to 0; a huge one keeps it"}
+    )
     reblur_from: float = field(
         default=0.0, metadata={"help": "part of the run from which the paper's loss is used at all"}
     )
@@ -76,20 +98,26 @@ class TrainingOptions:
     log_every: int = field(default=50, metadata={"help": "steps between two lines of losses"})
     validate_every: int = field(default=1000, metadata={"help": "steps between two validations"})
     checkpoint_every: int = field(default=1000, metadata={"help": "steps between two checkpoints"})
+    report_to: list[str] = field(
+        default_factory=list, metadata={"help": "trackers beside metrics.jsonl: trackio, tensorboard, wandb"}
+    )
+    push_to_hub: str | None = field(default=None, metadata={"help": "org/name on the Hub to send the final model to"})
 
     def __post_init__(self) -> None:
-        if self.stage not in ("estimator", "deblurrer"):
-            raise BadInputError(f"stage is {self.stage!r}; it has to be estimator or deblurrer")
-        if self.pixel_loss not in ("mse", "l1"):
-            raise BadInputError(f"pixel_loss is {self.pixel_loss!r}; it has to be mse or l1")
-        if self.mixed_precision not in ("no", "bf16", "fp16"):
-            raise BadInputError(f"mixed_precision is {self.mixed_precision!r}; it has to be no, bf16 or fp16")
-        if not 0 <= self.keep_of_start < 1 or (self.keep_of_start and not self.start_from):
-            raise BadInputError(
-                f"keep_of_start is {self.keep_of_start}; it has to be a share from 0 to 1, and wants start_from"
-            )
-        if not self.images:
-            raise BadInputError("images is empty; name at least one folder of sharp photos")
+        self._check_values()
+        self._check_stage()
+        self._check_sources()
+        recipe, fields = self.recipe(), self.model_fields()
+        self.scene_recipe()
+        if self.stage == "estimator":
+            self._check_losses(EtrajConfig(**fields), recipe)
+        else:
+            self._check_deblurrer(MaDmphnConfig(**fields))
+
+    def _check_values(self) -> None:
+        _require(self, "stage", self.stage in STAGES, "estimator or deblurrer")
+        _require(self, "pixel_loss", self.pixel_loss in ("mse", "l1"), "mse or l1")
+        _require(self, "mixed_precision", self.mixed_precision in ("no", "bf16", "fp16"), "no, bf16 or fp16")
         for name in (
             "steps",
             "batch_size",
@@ -97,28 +125,97 @@ class TrainingOptions:
             "log_every",
             "validate_every",
             "checkpoint_every",
+            "validation_count",
         ):
-            if getattr(self, name) < 1:
-                raise BadInputError(f"{name} is {getattr(self, name)}; it has to be at least 1")
-        if (
-            self.stage == "estimator"
-            and self.reblur_from > 0
-            and not (self.flow_weight and self.flow_until >= self.reblur_from)
-        ):
+            _require(self, name, getattr(self, name) >= 1, "at least 1")
+        for name in ("warmup_steps", "data_workers"):
+            _require(self, name, getattr(self, name) >= 0, "at least 0")
+        _require(self, "learning_rate", 0 < self.learning_rate < math.inf, "a positive number such as 1e-4")
+        for name in ("max_gradient_norm", "flow_weight", "frequency_weight", "reblur_from", "ssim_from"):
+            _require(self, name, 0 <= getattr(self, name) < math.inf, "a number from 0 up")
+        _require(self, "flow_until", 0 < self.flow_until < math.inf, "a positive number")
+        for name in ("ema_decay", "keep_of_start"):
+            _require(self, name, 0 <= getattr(self, name) < 1, "at least 0 and below 1")
+        for name in ("dynamic_share", "pairs_share"):
+            _require(self, name, 0 <= getattr(self, name) <= 1, "a share from 0 to 1")
+        for name in self.report_to:
+            _require(self, "report_to", name in TRACKERS, f"some of {', '.join(TRACKERS)}")
+
+    def _check_stage(self) -> None:
+        """Refuse what the stage has no use for."""
+        defaults = _defaults()
+        other = OF_DEBLURRER if self.stage == "estimator" else OF_ESTIMATOR
+        for name in other:
+            if getattr(self, name) != defaults[name]:
+                raise BadInputError(
+                    f"{name} is {getattr(self, name)!r} and stage is {self.stage}, which has no use for it; leave it "
+                    f"out, or set stage to {STAGES[1 - STAGES.index(self.stage)]}"
+                )
+        if self.keep_of_start and not self.start_from:
             raise BadInputError(
-                "before reblur_from there has to be a flow loss: set flow_weight, and flow_until no earlier"
+                f"keep_of_start is {self.keep_of_start} and start_from is not given; give both or none"
             )
-        if not 0 <= self.dynamic_share <= 1 or (self.dynamic_share and not self.objects):
+
+    def _check_sources(self) -> None:
+        for share, of in (("dynamic_share", "objects"), ("pairs_share", "pairs")):
+            if bool(getattr(self, share)) != bool(getattr(self, of)):
+                raise BadInputError(
+                    f"{share} is {getattr(self, share)} and {of} is {getattr(self, of)}; give both or none"
+                )
+        if self.dynamic_share + self.pairs_share > 1:
             raise BadInputError(
-                f"dynamic_share is {self.dynamic_share}; it has to be a share from 0 to 1, and wants objects"
+                f"dynamic_share is {self.dynamic_share} and pairs_share {self.pairs_share}; together they may be 1"
             )
-        self.model_fields()
-        self.recipe()
-        self.scene_recipe()
+        if not self.images and self.pairs_share < 1:
+            raise BadInputError(
+                "images is empty; name at least one folder of sharp photos, or give pairs with pairs_share 1"
+            )
+        if self.images and self.pairs_share == 1:
+            raise BadInputError("images is given and pairs_share is 1, so that no crop comes from them; leave one out")
+        if self.validation_images and self.validation_pairs:
+            raise BadInputError("validation_images and validation_pairs are both given; give one")
+
+    def _check_losses(self, config: EtrajConfig, recipe: CropRecipe) -> None:
+        if self.flow_weight and self.pairs_share == 1:
+            raise BadInputError(
+                f"flow_weight is {self.flow_weight} and pairs_share is 1, but the motion of pairs is not known; "
+                "set flow_weight to 0"
+            )
+        if self.reblur_from > 0 and not (self.flow_weight and self.flow_until >= self.reblur_from):
+            raise BadInputError(
+                f"reblur_from is {self.reblur_from} and there is no flow loss before it; set flow_weight, and "
+                "flow_until no earlier"
+            )
+        smallest = 16 * (config.ssim_window_size - 1) + 1
+        if config.ssim_weight and max(self.reblur_from, self.ssim_from) < 1 and recipe.crop_size < smallest:
+            raise BadInputError(
+                f"crops crop_size is {recipe.crop_size} and model ssim_window_size {config.ssim_window_size}, which "
+                f"wants crops of {smallest}; set ssim_window_size to 7 for crops of 128, or ssim_weight to 0"
+            )
+
+    def _check_deblurrer(self, config: MaDmphnConfig) -> None:
+        if not config.motion_aware:
+            for name in ("estimator", "freeze_estimator", "deconvolution_start"):
+                if getattr(self, name):
+                    raise BadInputError(
+                        f"{name} is {getattr(self, name)!r} and model motion_aware is false, which has no use for it; "
+                        "leave one out"
+                    )
+        elif not (self.estimator or self.start_from):
+            raise BadInputError(
+                "estimator is not given; a motion-aware deblurrer wants a trained one: a folder, org/name on the Hub, "
+                "or a bundled name such as etraj-quadratic"
+            )
+        if self.deconvolution_start and self.start_from:
+            raise BadInputError("deconvolution_start and start_from are both given; a run has one start")
 
     def model_fields(self) -> dict[str, Any]:
         """The fields that go to the model's config."""
-        return _mapping("model", self.model)
+        config = EtrajConfig if self.stage == "estimator" else MaDmphnConfig
+        fields = _known_fields("model", self.model, config)
+        if fields.get("estimator_config") is not None:
+            _known_fields("model estimator_config", fields["estimator_config"], EtrajConfig)
+        return fields
 
     def recipe(self) -> CropRecipe:
         """What training crops are made of."""
@@ -131,11 +228,12 @@ class TrainingOptions:
     def record(self) -> dict[str, Any]:
         """All fields, with the nested ones parsed; folders by their last names only."""
         fields = dataclasses.asdict(self)
-        for name in ("images", "validation_images", "objects", "label_maps"):
+        for name in ("images", "validation_images", "objects", "label_maps", "pairs"):
             fields[name] = [_last_names(folder) for folder in fields[name]]
-        for name in ("start_from", "estimator"):
+        for name in ("start_from", "estimator", "validation_pairs"):
             fields[name] = fields[name] and _last_names(fields[name])
-        del fields["output_dir"], fields["resume"]
+        for name in ("output_dir", "resume", "report_to", "push_to_hub"):
+            del fields[name]
         return {
             **fields,
             "model": self.model_fields(),
@@ -144,63 +242,38 @@ class TrainingOptions:
         }
 
 
+def _defaults() -> dict[str, Any]:
+    return {
+        entry.name: entry.default if entry.default_factory is dataclasses.MISSING else entry.default_factory()
+        for entry in dataclasses.fields(TrainingOptions)
+    }
+
+
+def _require(options: TrainingOptions, name: str, valid: bool, right: str) -> None:
+    if not valid:
+        raise BadInputError(f"{name} is {getattr(options, name)!r}; it has to be {right}")
+
+
 def _last_names(folder: str) -> str:
     return "/".join(Path(folder).parts[-2:])
 
 
-def _mapping(name: str, text: str | dict) -> dict[str, Any]:
-    value = yaml.safe_load(text) if isinstance(text, str) else text
+def as_mapping(name: str, text: str | dict) -> dict[str, Any]:
+    """The mapping that a field such as ``model`` is, or whose YAML it holds."""
+    try:
+        value = yaml.safe_load(text) if isinstance(text, str) else text
+    except yaml.YAMLError as error:
+        raise BadInputError(f"{name} is no YAML ({' '.join(str(error).split())})") from error
     if not isinstance(value, dict):
         raise BadInputError(f"{name} is {text!r}; it has to be a mapping such as '{{trajectory: quadratic}}'")
     return value
 
 
-def _known_fields(name: str, text: str | dict, recipe: type) -> dict[str, Any]:
-    given = _mapping(name, text)
-    known = {entry.name for entry in dataclasses.fields(recipe)}
+def _known_fields(name: str, text: str | dict, kind: type) -> dict[str, Any]:
+    given = as_mapping(name, text)
+    known = set(inspect.signature(kind).parameters) - set(inspect.signature(PreTrainedConfig).parameters)
+    known.discard("kwargs")
     for field_name in given:
         if field_name not in known:
             raise BadInputError(f"{name} has no field {field_name!r}; it has {', '.join(sorted(known))}")
     return given
-
-
-def read_options(arguments: list[str]) -> TrainingOptions:
-    """Read ``--config FILE`` if it is there, then the command line on top of it.
-
-    Raises:
-        BadInputError: the file is missing, not YAML, or has a field that does not exist.
-    """
-    arguments = list(arguments)
-    from_file: list[str] = []
-    if "--config" in arguments:
-        place = arguments.index("--config")
-        if place + 1 == len(arguments):
-            raise BadInputError("--config wants a file, such as train/configs/etraj-quadratic.yaml")
-        from_file = _as_arguments(Path(arguments[place + 1]))
-        del arguments[place : place + 2]
-    parser = HfArgumentParser(TrainingOptions, allow_abbrev=False)
-    options, unknown = parser.parse_args_into_dataclasses(from_file + arguments, return_remaining_strings=True)
-    if unknown:
-        raise BadInputError(f"there is no option {unknown[0]!r}; train.py --help lists those there are")
-    return options
-
-
-def _as_arguments(path: Path) -> list[str]:
-    try:
-        fields = yaml.safe_load(path.read_text())
-    except OSError as error:
-        raise BadInputError(f"{path}: cannot be read ({error.strerror}); give a YAML config") from error
-    except yaml.YAMLError as error:
-        raise BadInputError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from error
-    if fields is not None and not isinstance(fields, dict):
-        raise BadInputError(f"{path}: holds no mapping; give a YAML config of lines such as 'steps: 1000'")
-    known = {entry.name for entry in dataclasses.fields(TrainingOptions)}
-    arguments: list[str] = []
-    for name, value in (fields or {}).items():
-        if value is None:
-            continue
-        if name not in known:
-            raise BadInputError(f"{path}: there is no field {name!r}; the fields are {', '.join(sorted(known))}")
-        values = value if isinstance(value, list) else [yaml.safe_dump(value) if isinstance(value, dict) else value]
-        arguments += [f"--{name}", *(str(item) for item in values)]
-    return arguments

@@ -10,8 +10,8 @@ import hashlib
 import os
 import zipfile
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,17 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from .benchmark_photos import Checksum, Progress, means, photo_generator, photos_of
+from .benchmark_photos import (
+    Progress,
+    Row,
+    Score,
+    data_sha256,
+    image_sha256,
+    means,
+    photo_generator,
+    photos_of,
+    run_benchmark,
+)
 from .data.augmentation import degrade
 from .data.cutouts import Cutout, load_objects
 from .data.dynamic_scenes import GAMMA, Scene, Window, render, true_offsets
@@ -41,7 +51,6 @@ SMALLEST = 160  # shortest side of a photo, pixels
 SAMPLES, FRAMES = 15, 7
 RECIPE = SceneRecipe(lights_share=0.15)
 NOISE = (1.0, 0.01, 0.5)  # every image has some noise, half of them are JPEG files
-QUEUED_SCENES = 8
 CACHE_VARIABLE = "MOTION_OFFSETS_CACHE"
 
 
@@ -267,45 +276,60 @@ def _score(case: DynamicCase, answer: _Answer) -> dict[str, float | None]:
     return {**scores, **facts}
 
 
+class DynamicBenchmark:
+    """``bsd-dynamic``, one row a scene."""
+
+    rows_each = 1
+
+    def __init__(self, cases: DynamicCases):
+        self.cases = cases
+
+    def __len__(self) -> int:
+        return len(self.cases)
+
+    def name(self, number: int) -> str:
+        return self.cases.photos[number].name
+
+    def scores(self, number: int, pipeline: BlurToVideoPipeline, dtype: torch.dtype | None) -> Iterator[Score]:
+        case = self.cases.case(self.cases.photos[number])
+        yield partial(_row, self.name(number), case, _answer(case, pipeline, dtype))
+
+    def figures(self, rows: Sequence[Row]) -> dict[str, Any]:
+        """``images``; the means over all scenes of ``trajectory_error`` in pixels, PSNR and SSIM reblurred and
+        deblurred, ``video_psnr`` of seven frames, each beside what doing nothing scores (``..._zero``,
+        ``blurred_...``, the deblurred or the blurred frame repeated); the rank correlation of the consistency with the
+        trajectory error, which is to be negative; and what the scenes are like: ``valid_share``, median ``bend`` of
+        the paths, ``depth_effect`` and ``motion_length`` in pixels, ``data_sha256``. What needs a deblurrer is
+        ``None`` without one."""
+        figures: dict[str, Any] = means(rows)
+        figures.pop("consistency")
+        figures["bend"] = float(np.median([row["bend"] for row in rows]))
+        figures["consistency_rank_correlation"] = _rank_correlation(rows)
+        return {"images": len(rows), **figures, "data_sha256": data_sha256(rows)}
+
+
+def _row(name: str, case: DynamicCase, answer: _Answer) -> Row:
+    ends = (case.offsets[:, -1] - case.offsets[:, 0]).norm(dim=1)[case.valid[:, 0]]
+    length = float(ends.mean()) if len(ends) else 0.0
+    return {
+        "photo": name,
+        **_score(case, answer),
+        "motion_length": length,
+        "image_sha256": image_sha256(case.blurred),
+    }
+
+
 def evaluate_dynamic(
     cases: DynamicCases,
     pipeline: BlurToVideoPipeline,
     dtype: torch.dtype | None = None,
     on_case: Progress | None = None,
 ) -> dict[str, Any]:
-    """Run ``bsd-dynamic``.
-
-    Args:
-        cases: the questions.
-        pipeline: estimator and, if there is one, deblurrer, just as a user runs them.
-        dtype: autocast type of the networks, ``None`` for none.
-        on_case: called with the number of cases done and of all.
-
-    Returns:
-        ``images``; the means over all scenes of ``trajectory_error`` in pixels, PSNR and SSIM reblurred and deblurred,
-        ``video_psnr`` of seven frames, each beside what doing nothing scores (``..._zero``, ``blurred_...``, the
-        deblurred or the blurred frame repeated); the rank correlation of the consistency with the trajectory error,
-        which is to be negative; and what the scenes are like: ``valid_share``, median ``bend`` of the paths and
-        ``depth_effect`` in pixels, ``data_sha256``. What needs a deblurrer is ``None`` without one.
-    """
-    checksum, scores = Checksum(), []
-    # The figures of one scene are computed while the networks see the next.
-    with ThreadPoolExecutor(1) as background:
-        for case in cases:
-            checksum.add(case.blurred)
-            scores.append(background.submit(_score, case, _answer(case, pipeline, dtype)))
-            scores[-min(len(scores), QUEUED_SCENES)].result()
-            if on_case is not None:
-                on_case(len(scores), len(cases))
-        rows = [score.result() for score in scores]
-    figures = means(rows)
-    figures.pop("consistency")
-    figures["bend"] = float(np.median([row["bend"] for row in rows]))
-    figures["consistency_rank_correlation"] = _rank_correlation(rows)
-    return {"images": len(rows), **figures, "data_sha256": checksum.hexdigest()}
+    """Run :class:`DynamicBenchmark`; ``on_case`` is called with the number of cases done and of all."""
+    return run_benchmark(DynamicBenchmark(cases), pipeline, dtype, on_case)
 
 
-def _rank_correlation(rows: Sequence[dict[str, float | None]]) -> float | None:
+def _rank_correlation(rows: Sequence[Row]) -> float | None:
     consistency, error = ([row[name] for row in rows] for name in ("consistency", "trajectory_error"))
     if len(rows) < 3 or None in consistency or len(set(consistency)) < 2 or len(set(error)) < 2:
         return None

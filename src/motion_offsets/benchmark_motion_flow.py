@@ -6,16 +6,27 @@ The motions are drawn from a generator seeded by the photo's name: every run, an
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from .benchmark_photos import Checksum, Progress, means, photo_generator, photos_of
+from .benchmark_photos import (
+    Progress,
+    Row,
+    Score,
+    data_sha256,
+    image_sha256,
+    means,
+    photo_generator,
+    photos_of,
+    run_benchmark,
+)
 from .data.motion_flow import blur_with_flow, sample_flow, valid_window
 from .errors import BadInputError
 from .metrics import MOTION_BORDER, motion_mse, motion_mse_published, psnr, ssim
@@ -25,8 +36,6 @@ if TYPE_CHECKING:
     from .pipeline_blur_to_video import BlurToVideoPipeline
 
 FLOWS_PER_PHOTO = 3
-# No more pairs than this wait for their figures, or a GPU would fill the memory with answers.
-QUEUED_PAIRS = 8
 
 
 @dataclass(frozen=True)
@@ -65,9 +74,9 @@ def motion_flow_pairs(photo: Tensor, name: str, count: int = FLOWS_PER_PHOTO) ->
 def make_pair(photo: Tensor, flow: np.ndarray, name: str) -> MotionFlowPair:
     """Blur ``photo`` ``(1, 3, H, W)`` along ``flow`` ``(2, H, W)`` and cut off what came from outside the photo."""
     blurred = blur_with_flow(photo[0], flow)[None]
-    height, width = flow.shape[1:]
     window = (..., *valid_window(flow))
     if min(photo[window].shape[2:]) <= 2 * MOTION_BORDER:
+        height, width = flow.shape[1:]
         raise BadInputError(
             f"{name}: {width}x{height} pixels are too few, as the borders of this benchmark leave nothing of them; "
             "give photos with sides of at least 160 pixels"
@@ -107,6 +116,43 @@ def score_sharp(pair: MotionFlowPair, deblurred: Tensor) -> dict[str, float]:
     }
 
 
+class MotionFlowBenchmark:
+    """``bsd-motion-flow`` on a folder of sharp photos, in the order of their names.
+
+    Args:
+        images: the folder.
+        limit: only the first so many photos.
+        line_kernels: also reblur with the line kernels of the estimated displacements, rounded to whole pixels, as the
+            paper does for Sun et al. and Gong et al. (``line_reblur_psnr``, ``line_reblur_ssim``).
+
+    Raises:
+        BadInputError: no folder, no photo in it, or a limit below 1.
+    """
+
+    rows_each = FLOWS_PER_PHOTO
+
+    def __init__(self, images: str | os.PathLike[str], limit: int | None = None, line_kernels: bool = False):
+        self.photos, self.line_kernels = photos_of(images, limit), line_kernels
+
+    def __len__(self) -> int:
+        return len(self.photos)
+
+    def name(self, number: int) -> str:
+        return self.photos[number].name
+
+    def scores(self, number: int, pipeline: BlurToVideoPipeline, dtype: torch.dtype | None) -> Iterator[Score]:
+        photo = self.photos[number]
+        sharp = pipeline.preprocess(photo).float().cpu()
+        for pair in motion_flow_pairs(sharp, str(photo)):
+            yield partial(_score, pair, *_answers(pair, pipeline, dtype), self.line_kernels)
+
+    def figures(self, rows: Sequence[Row]) -> dict[str, Any]:
+        """``images``, ``pairs``, the means over all pairs of the figures of :func:`score_motion` and of
+        :func:`score_sharp` (``None`` without a deblurrer), ``motion_length`` in pixels, and ``data_sha256``, the
+        checksum of the blurred images."""
+        return {"images": len(self), "pairs": len(rows), **means(rows), "data_sha256": data_sha256(rows)}
+
+
 def evaluate_motion_flow(
     images: str | os.PathLike[str],
     pipeline: BlurToVideoPipeline,
@@ -114,37 +160,8 @@ def evaluate_motion_flow(
     dtype: torch.dtype | None = None,
     on_pair: Progress | None = None,
 ) -> dict[str, Any]:
-    """Run ``bsd-motion-flow`` on a folder of sharp photos.
-
-    Args:
-        images: the folder; its photos are taken in the order of their names.
-        pipeline: estimator and, if there is one, deblurrer, just as a user runs them.
-        limit: only the first so many photos.
-        dtype: autocast type of the networks, ``None`` for none.
-        on_pair: called with the number of pairs done and of all.
-
-    Returns:
-        ``images``, ``pairs`` and the means over all pairs of the figures of :func:`score_motion` and
-        :func:`score_sharp`; the latter are ``None`` for a pipeline without a deblurrer. ``data_sha256`` is the
-        checksum of the blurred images.
-
-    Raises:
-        BadInputError: no folder, no photo in it, a photo that cannot be used, or a limit below 1.
-    """
-    photos, checksum = photos_of(images, limit), Checksum()
-    total, scores = len(photos) * FLOWS_PER_PHOTO, []
-    # The figures of one pair are computed while the networks see the next, as SSIM keeps one core only busy.
-    with ThreadPoolExecutor(1) as background:
-        for photo in photos:
-            sharp = pipeline.preprocess(photo).float().cpu()
-            for pair in motion_flow_pairs(sharp, str(photo)):
-                checksum.add(pair.blurred)
-                scores.append(background.submit(_score, pair, *_answers(pair, pipeline, dtype)))
-                scores[-min(len(scores), QUEUED_PAIRS)].result()
-                if on_pair is not None:
-                    on_pair(len(scores), total)
-        figures = means([score.result() for score in scores])
-        return {"images": len(photos), "pairs": total, **figures, "data_sha256": checksum.hexdigest()}
+    """Run :class:`MotionFlowBenchmark`; ``on_pair`` is called with the number of pairs done and of all."""
+    return run_benchmark(MotionFlowBenchmark(images, limit), pipeline, dtype, on_pair)
 
 
 def _answers(
@@ -163,7 +180,13 @@ def _answers(
 
 
 def _score(
-    pair: MotionFlowPair, displacement: Tensor, reblurred: Tensor, deblurred: Tensor | None
-) -> dict[str, float | None]:
-    sharp = {"deblur_psnr": None, "deblur_ssim": None} if deblurred is None else score_sharp(pair, deblurred)
-    return {**score_motion(pair, displacement, reblurred), **sharp}
+    pair: MotionFlowPair, displacement: Tensor, reblurred: Tensor, deblurred: Tensor | None, line_kernels: bool
+) -> Row:
+    row: Row = {"photo": Path(pair.name).name, **score_motion(pair, displacement, reblurred)}
+    row |= {"deblur_psnr": None, "deblur_ssim": None} if deblurred is None else score_sharp(pair, deblurred)
+    if line_kernels:
+        along_lines = blur_with_flow(pair.sharp[0], displacement[0].round().numpy())[None]
+        row["line_reblur_psnr"] = float(psnr(along_lines, pair.blurred))
+        row["line_reblur_ssim"] = float(ssim(along_lines, pair.blurred))
+    row["motion_length"] = float(pair.flow.norm(dim=1).mean())
+    return {**row, "image_sha256": image_sha256(pair.blurred)}

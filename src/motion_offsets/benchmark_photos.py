@@ -5,16 +5,26 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from .cli_arguments import find_photos
 from .errors import BadInputError
 
+if TYPE_CHECKING:
+    from .pipeline_blur_to_video import BlurToVideoPipeline
+
 Progress = Callable[[int, int], None]
+Row: TypeAlias = dict[str, Any]
+Score: TypeAlias = Callable[[], Row]
+QUEUED = 3
 
 
 def photo_generator(name: str) -> np.random.Generator:
@@ -32,27 +42,85 @@ def photos_of(images: str | os.PathLike[str], limit: int | None) -> list[Path]:
     return sorted(find_photos([str(folder)]), key=lambda photo: photo.name)[:limit]
 
 
-class Checksum:
-    """SHA-256 of images, in their order, as eight-bit values; it tells whether two runs saw the same data."""
+class Benchmark(Protocol):
+    """Questions with known answers, by number: what a run goes through, alone or with a share of the numbers."""
 
-    def __init__(self) -> None:
-        self._hash = hashlib.sha256()
+    rows_each: int
+    """Rows that one number gives."""
 
-    def add(self, images: Tensor) -> None:
-        """``(B, 3, H, W)`` in [0, 1]."""
-        levels = (images.detach().cpu().clamp(0, 1) * 255).round().byte()
-        self._hash.update(np.asarray(levels.shape, dtype=np.int64).tobytes() + levels.numpy().tobytes())
+    def __len__(self) -> int: ...
 
-    def hexdigest(self) -> str:
-        """64 hexadecimal digits."""
-        return self._hash.hexdigest()
+    def name(self, number: int) -> str:
+        """The file, or whatever else tells one from the others."""
+        ...
+
+    def scores(self, number: int, pipeline: BlurToVideoPipeline, dtype: torch.dtype | None) -> Iterator[Score]:
+        """Run the networks, and give for each row a function that computes it, on the CPU and in no hurry."""
+        ...
+
+    def figures(self, rows: Sequence[Row]) -> dict[str, Any]:
+        """What all rows say together, in whatever order they were computed but given in the order of the numbers."""
+        ...
 
 
-def means(scores: Sequence[dict[str, float | None]]) -> dict[str, float | None]:
-    """The mean of each figure; ``None`` where there is none, as without a deblurrer or for a blank photo's PSNR."""
+def rows_of(
+    benchmark: Benchmark, pipeline: BlurToVideoPipeline, dtype: torch.dtype | None, numbers: Iterable[int]
+) -> Iterator[tuple[int, list[Row]]]:
+    """The rows of each number, in order; those of one are computed while the networks see the next.
+
+    SSIM keeps one core only busy. No more than a few numbers wait, or a GPU would fill the memory with answers.
+    """
+    waiting: deque[tuple[int, list[Future[Row]]]] = deque()
+    with ThreadPoolExecutor(1) as background:
+        for number in numbers:
+            scores = benchmark.scores(number, pipeline, dtype)
+            waiting.append((number, [background.submit(score) for score in scores]))
+            if len(waiting) > QUEUED:
+                first, rows = waiting.popleft()
+                yield first, [row.result() for row in rows]
+        for first, rows in waiting:
+            yield first, [row.result() for row in rows]
+
+
+def image_sha256(images: Tensor) -> str:
+    """SHA-256 of ``(B, 3, H, W)`` images in [0, 1] as eight-bit values."""
+    levels = (images.detach().cpu().clamp(0, 1) * 255).round().byte()
+    return hashlib.sha256(np.asarray(levels.shape, dtype=np.int64).tobytes() + levels.numpy().tobytes()).hexdigest()
+
+
+def data_sha256(rows: Sequence[Row]) -> str:
+    """SHA-256 over the ``image_sha256`` of all rows; it tells whether two runs saw the same data."""
+    return hashlib.sha256("".join(row["image_sha256"] for row in rows).encode()).hexdigest()
+
+
+def means(scores: Sequence[Row]) -> dict[str, float | None]:
+    """The mean of each figure that is no text; ``None`` where there is none: no deblurrer, a blank photo's PSNR."""
     found: dict[str, float | None] = {}
-    for name in scores[0]:
+    for name in (name for name, value in scores[0].items() if not isinstance(value, str)):
         values = [math.nan if score[name] is None else score[name] for score in scores]
         mean = float(np.mean(np.array(values, dtype=np.float64)))
         found[name] = mean if math.isfinite(mean) else None
     return found
+
+
+def run_benchmark(
+    benchmark: Benchmark,
+    pipeline: BlurToVideoPipeline,
+    dtype: torch.dtype | None = None,
+    on_row: Progress | None = None,
+) -> dict[str, Any]:
+    """All numbers of a benchmark, and its figures.
+
+    Args:
+        benchmark: the questions.
+        pipeline: estimator and, if there is one, deblurrer, just as a user runs them.
+        dtype: autocast type of the networks, ``None`` for none.
+        on_row: called with the number of rows done and of all.
+    """
+    rows: list[Row] = []
+    for _, found in rows_of(benchmark, pipeline, dtype, range(len(benchmark))):
+        for row in found:
+            rows.append(row)
+            if on_row is not None:
+                on_row(len(rows), len(benchmark) * benchmark.rows_each)
+    return benchmark.figures(rows)

@@ -320,8 +320,8 @@ def reblur(
 @app.command()
 @_reporting
 def evaluate(
-    benchmark: Annotated[str, typer.Argument(help="Name of the benchmark: bsd-motion-flow or bsd-dynamic.")],
-    images: Annotated[str, typer.Option(help="Folder of sharp photos.")],
+    benchmark: Annotated[str, typer.Argument(help="Name of the benchmark: bsd-motion-flow, bsd-dynamic or gopro.")],
+    images: Annotated[str, typer.Option(help="Folder of sharp photos; for gopro, the data set.")],
     model: Model = DEFAULT_ESTIMATOR,
     deblurrer: Deblurrer = None,
     label_maps: Annotated[

@@ -8,35 +8,33 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Sequence
 from contextlib import nullcontext
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from tqdm import tqdm
 from transformers.utils import SAFE_WEIGHTS_NAME, cached_file
 
-from .benchmark_dynamic import DynamicCases, evaluate_dynamic
-from .benchmark_motion_flow import evaluate_motion_flow
-from .benchmark_photos import Progress, photos_of
+from .benchmark_dynamic import DynamicBenchmark, DynamicCases
+from .benchmark_motion_flow import MotionFlowBenchmark
+from .benchmark_pairs import PairsBenchmark
+from .benchmark_photos import Benchmark, Progress, run_benchmark
 from .cli_arguments import load_pipeline, pick_device, pick_dtype
 from .errors import BadInputError
+from .evaluation_tables import to_markdown
 from .hub import DEFAULT_DEBLURRER, DEFAULT_ESTIMATOR, is_pipeline, pipeline_components, resolve_name
 from .metrics import ssim
 from .video import whole_file
 
-BENCHMARKS = ("bsd-motion-flow", "bsd-dynamic")
-NO_DEBLURRER = "none"
+if TYPE_CHECKING:
+    from .pipeline_blur_to_video import BlurToVideoPipeline
 
-# Table 2 of the paper, its synthetic set: reblur PSNR, reblur SSIM, motion MSE.
-PAPER_TABLE_2 = (
-    ("paper, zero-constraint", 37.62, 0.9763, None),
-    ("paper, linear", 37.34, 0.9857, 7.42),
-    ("paper, bidirectional-linear", 38.64, 0.9872, 7.16),
-    ("paper, quadratic", 38.90, 0.9882, 3.27),
-)
+__all__ = ["BENCHMARKS", "checkpoint_sha256", "described", "open_benchmark", "run", "to_json", "to_markdown"]
+
+BENCHMARKS = ("bsd-motion-flow", "bsd-dynamic", "gopro")
+NO_DEBLURRER = "none"
 
 
 def run(
@@ -57,7 +55,7 @@ def run(
 
     Args:
         benchmark: one of :data:`BENCHMARKS`.
-        images: folder of sharp photos.
+        images: folder of sharp photos; for ``gopro`` the data set, a folder, a ZIP file or a Hub name.
         model: estimator, or a pipeline that brings its own deblurrer: plain name, folder or Hub name.
         deblurrer: deblurrer by name; by default the pipeline's own, or the bundled one. ``"none"``: motion alone.
         limit: only the first so many photos.
@@ -73,15 +71,7 @@ def run(
     Raises:
         BadInputError: an unknown benchmark, or anything else that cannot be used; nothing is computed before.
     """
-    if benchmark not in BENCHMARKS:
-        raise BadInputError(f"benchmark is {benchmark!r}; it has to be one of {', '.join(BENCHMARKS)}")
-    photos_of(images, limit)
-    if (label_maps is None) == (benchmark == "bsd-dynamic"):
-        raise BadInputError(
-            f"{benchmark} {'wants' if label_maps is None else 'takes no'} --label-maps; it is the folder of PNG label "
-            "maps of the photos, and bsd-dynamic cuts its objects out by them"
-        )
-    ssim(torch.zeros(1, 3, 16, 16), torch.zeros(1, 3, 16, 16))  # says at once if what it needs is not installed
+    questions = open_benchmark(benchmark, images, limit, label_maps)
     place = pick_device(device)
     precision = None if dtype == "auto" else pick_dtype(dtype, place)
     # The file is claimed first: a name that cannot be written is refused before minutes of work.
@@ -90,105 +80,80 @@ def run(
         pipeline = load_pipeline(model, wanted, deblurs=deblurrer != NO_DEBLURRER).to(place)
         started = time.perf_counter()
         with tqdm(desc=benchmark, unit="image", file=sys.stderr, mininterval=2) as bar:
-            if label_maps is None:
-                figures = evaluate_motion_flow(images, pipeline, limit, precision, _show_on(bar))
-            else:
-                cases = DynamicCases(images, [images], [label_maps], limit)
-                figures = evaluate_dynamic(cases, pipeline, precision, _show_on(bar))
-        names = _model_names(model, deblurrer)
-        result = {
-            "benchmark": benchmark,
-            "model": os.fspath(model),
-            "deblurrer": names.get("deblurrer"),
-            **figures,
-            "trajectory": pipeline.trajectory,
-            "num_samples": pipeline.num_samples,
-            "checkpoints": {part: checkpoint_sha256(name, part) for part, name in names.items()},
-            "device": _device_name(place),
-            "dtype": "float32" if precision is None else str(precision).removeprefix("torch."),
-            "seconds": round(time.perf_counter() - started, 1),
-            "versions": _versions(),
-        }
+            figures = run_benchmark(questions, pipeline, precision, _show_on(bar))
+        seconds = round(time.perf_counter() - started, 1)
+        result = described(benchmark, figures, pipeline, model, deblurrer, precision, seconds)
         if partial is not None:
             partial.write_text(to_json(result) + "\n", encoding="utf-8")
     return result
+
+
+def open_benchmark(
+    name: str,
+    images: str | os.PathLike[str],
+    limit: int | None = None,
+    label_maps: str | os.PathLike[str] | None = None,
+    line_kernels: bool = False,
+) -> Benchmark:
+    """The questions of a benchmark.
+
+    Args:
+        name: one of :data:`BENCHMARKS`.
+        images: folder of sharp photos; for ``gopro`` the data set, a folder, a ZIP file or a Hub name.
+        limit: only the first so many photos or pairs.
+        label_maps: as for :func:`run`.
+        line_kernels: ``bsd-motion-flow`` only, see :class:`~motion_offsets.benchmark_motion_flow.MotionFlowBenchmark`.
+
+    Raises:
+        BadInputError: an unknown benchmark, something that it does not take, or images that cannot be used.
+    """
+    if name not in BENCHMARKS:
+        raise BadInputError(f"benchmark is {name!r}; it has to be one of {', '.join(BENCHMARKS)}")
+    if (label_maps is None) == (name == "bsd-dynamic"):
+        raise BadInputError(
+            f"{name} {'wants' if label_maps is None else 'takes no'} --label-maps; it is the folder of PNG label "
+            "maps of the photos, and bsd-dynamic cuts its objects out by them"
+        )
+    if line_kernels and name != "bsd-motion-flow":
+        raise BadInputError(f"{name} takes no --line_kernels; its motions are no lines")
+    ssim(torch.zeros(1, 3, 16, 16), torch.zeros(1, 3, 16, 16))  # says at once if what it needs is not installed
+    if name == "gopro":
+        return PairsBenchmark(images, limit)
+    if label_maps is not None:
+        return DynamicBenchmark(DynamicCases(images, [images], [label_maps], limit))
+    return MotionFlowBenchmark(images, limit, line_kernels)
+
+
+def described(
+    benchmark: str,
+    figures: dict[str, Any],
+    pipeline: BlurToVideoPipeline,
+    model: str,
+    deblurrer: str | None,
+    dtype: torch.dtype | None,
+    seconds: float,
+) -> dict[str, Any]:
+    """Figures with everything that it takes to trace them; see :func:`run`."""
+    names = model_names(model, deblurrer)
+    return {
+        "benchmark": benchmark,
+        "model": os.fspath(model),
+        "deblurrer": names.get("deblurrer"),
+        **figures,
+        "trajectory": pipeline.trajectory,
+        "num_samples": pipeline.num_samples,
+        "checkpoints": {part: checkpoint_sha256(name, part) for part, name in names.items()},
+        "device": _device_name(pipeline.device),
+        "dtype": "float32" if dtype is None else str(dtype).removeprefix("torch."),
+        "seconds": seconds,
+        "versions": _versions(),
+    }
 
 
 def to_json(result: dict[str, Any]) -> str:
     """A result as one JSON object, with four decimals."""
     rounded = {name: round(value, 4) if isinstance(value, float) else value for name, value in result.items()}
     return json.dumps(rounded, indent=2, allow_nan=False)
-
-
-def to_markdown(result: dict[str, Any]) -> str:
-    """A result as Markdown tables: beside the paper's Table 2, or beside what doing nothing scores."""
-    return _dynamic_tables(result) if result["benchmark"] == "bsd-dynamic" else _motion_flow_tables(result)
-
-
-def _dynamic_tables(result: dict[str, Any]) -> str:
-    rows = [
-        ("", "trajectory error, px", "reblur PSNR", "deblur PSNR", "deblur SSIM", "video PSNR"),
-        (
-            "ours",
-            *(
-                result[name]
-                for name in ("trajectory_error", "reblur_psnr", "deblur_psnr", "deblur_ssim", "video_psnr")
-            ),
-        ),
-        (
-            "no motion at all, the photo as it is",
-            *(
-                result[name]
-                for name in (
-                    "trajectory_error_zero",
-                    "blurred_psnr",
-                    "blurred_psnr",
-                    "blurred_ssim",
-                    "video_psnr_blurred",
-                )
-            ),
-        ),
-        ("the deblurred frame repeated", None, None, None, None, result["video_psnr_repeated"]),
-    ]
-    return "\n\n".join(
-        [
-            f"bsd-dynamic: {result['images']} scenes; {100 * result['valid_share']:.0f} % of their pixels have a "
-            f"known path, which departs from a straight line by {result['bend']:.2f} px (median); depth moves things "
-            f"by {result['depth_effect']:.2f} px.",
-            _markdown_table(rows),
-        ]
-    )
-
-
-def _motion_flow_tables(result: dict[str, Any]) -> str:
-    ours = (f"ours, {result['model']}", result["reblur_psnr"], result["reblur_ssim"], result["motion_mse"])
-    motion = [("", "reblur PSNR", "reblur SSIM", "motion MSE"), *PAPER_TABLE_2, ours]
-    motion.append(("no motion at all", result["blurred_psnr"], result["blurred_ssim"], result["motion_mse_zero"]))
-    sharp = [("", "PSNR", "SSIM"), ("blurred", result["blurred_psnr"], result["blurred_ssim"])]
-    if result["deblurrer"] is not None:
-        sharp.append((f"deblurred, {result['deblurrer']}", result["deblur_psnr"], result["deblur_ssim"]))
-    published = result["motion_mse_published"]
-    return "\n\n".join(
-        [
-            f"{result['benchmark']}: {result['images']} photos, {result['pairs']} blurred images.",
-            _markdown_table(motion),
-            "Our motion MSE is invariant to time reversal only. As the paper's published script computes it, which "
-            f"forgives mirrored directions too, it is {_cell('', published)}. SSIM is scikit-image's on floats; which "
-            "one the paper printed is unknown. The paper's photos and flows are of this kind, but not the same.",
-            _markdown_table(sharp),
-        ]
-    )
-
-
-def _markdown_table(rows: Sequence[tuple[Any, ...]]) -> str:
-    header, *body = rows
-    rule = ["---", *["---:"] * (len(header) - 1)]
-    cells = [header, rule, *([row[0], *map(_cell, header[1:], row[1:])] for row in body)]
-    return "\n".join("| " + " | ".join(row) + " |" for row in cells)
-
-
-def _cell(title: str, value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}" if "SSIM" in title else f"{value:.2f}"
 
 
 def checkpoint_sha256(name: str | os.PathLike[str], part: str) -> str | None:
@@ -209,7 +174,7 @@ def checkpoint_sha256(name: str | os.PathLike[str], part: str) -> str | None:
     return None if file is None else hashlib.sha256(Path(file).read_bytes()).hexdigest()
 
 
-def _model_names(model: str, deblurrer: str | None) -> dict[str, str]:
+def model_names(model: str, deblurrer: str | None) -> dict[str, str]:
     """The names of the parts that :func:`~motion_offsets.cli_arguments.load_pipeline` joins."""
     whole = is_pipeline(model)
     parts = pipeline_components(resolve_name(model)) if whole else {}

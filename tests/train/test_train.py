@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -14,46 +15,37 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from motion_offsets import EtrajConfig, EtrajModel, MaDmphnConfig, MaDmphnForImageDeblurring
+pytest.importorskip("accelerate", reason="the extra `train` is not installed")
 
-TRAIN = Path(__file__).resolve().parents[2] / "train"
-TINY = ["--batch_size", "2", "--log_every", "1", "--validation_count", "1", "--crops", "{crop_size: 48, margin: 16}"]
-ESTIMATOR = ["--model", "{base_channels: 4, num_samples: 5, ssim_weight: 0.0}", "--learning_rate", "1e-3"]
+from launching import ESTIMATOR, TINY, TRAIN, finished, logged, run_here, train
 
+from motion_offsets import EtrajConfig, EtrajModel, MaDmphnForImageDeblurring
+from motion_offsets.errors import BadInputError
+from train import main
 
-@pytest.fixture(scope="module")
-def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from skimage.data import data_dir
-
-    folder = tmp_path_factory.mktemp("photos")
-    for name in ("astronaut", "coffee", "chelsea"):
-        with Image.open(Path(data_dir) / f"{name}.png") as image:
-            image.convert("RGB").resize((256, 224)).save(folder / f"{name}.png")
-    return folder
-
-
-def _train(*arguments: str) -> subprocess.CompletedProcess:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
-    command = [sys.executable, str(TRAIN / "train.py"), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, env=environment, check=False, timeout=300)
-
-
-def _finished(*arguments: str) -> None:
-    done = _train(*arguments)
-    assert done.returncode == 0, done.stderr[-3000:]
-
-
-def _log(output: Path) -> list[dict]:
-    return [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
+pytestmark = pytest.mark.usefixtures("_signals")
 
 
 def test_the_loss_falls_and_the_model_loads(photos: Path, tmp_path: Path) -> None:
     images = ["--images", str(photos), "--validation_images", str(photos)]
-    schedule = ["--steps", "60", "--validate_every", "60", "--checkpoint_every", "60", "--ema_decay", "0.9"]
-    _finished(*images, *TINY, *ESTIMATOR, *schedule, "--flow_weight", "0.1", "--output_dir", str(tmp_path))
-    losses = [entry["flow"] for entry in _log(tmp_path) if "flow" in entry]
+    schedule = ["--steps", "60", "--validate_every", "20", "--checkpoint_every", "60", "--ema_decay", "0.9"]
+    run_here(*images, *TINY, *ESTIMATOR, *schedule, "--flow_weight", "0.1", "--output_dir", str(tmp_path))
+    losses = [entry["flow"] for entry in logged(tmp_path) if "flow" in entry]
     assert sum(losses[-10:]) < 0.9 * sum(losses[:10])
-    assert {"validation_reblur_psnr", "validation_motion_mse"} <= set(_log(tmp_path)[-1])
+    validations = [entry for entry in logged(tmp_path) if "validation_reblur_psnr" in entry]
+    assert [entry["step"] for entry in validations] == [20, 40, 60]
+    assert "validation_motion_mse" in validations[0]
+    best = max(validations, key=lambda entry: entry["validation_reblur_psnr"])
+    kept = json.loads((tmp_path / "best" / "training.json").read_text())
+    assert kept["steps"] == best["step"]
+    assert kept["validation"]["reblur_psnr"] == round(best["validation_reblur_psnr"], 4)
+    with Image.open(tmp_path / "pictures" / "step-0000060.png") as picture:
+        width, height = picture.size
+    assert width > 2 * height  # blurred, reblurred, trajectories
+    assert (
+        f"| `reblur_psnr` | {validations[-1]['validation_reblur_psnr']:.4g} |"
+        in (tmp_path / "model" / "README.md").read_text()
+    )
     stored = load_file(tmp_path / "model" / "model.safetensors")
     assert {tensor.dtype for tensor in stored.values()} == {torch.float16}
     model = EtrajModel.from_pretrained(tmp_path / "model")
@@ -76,12 +68,14 @@ def test_a_resumed_run_equals_an_uninterrupted_one(photos: Path, tmp_path: Path)
         "4",
         "--ema_decay",
         "0.9",
+        "--gradient_accumulation",
+        "2",
     ]
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    _finished(*common, "--output_dir", str(whole))
+    run_here(*common, "--output_dir", str(whole))
     shutil.copytree(whole / "checkpoints" / "step-0000004", broken / "checkpoints" / "step-0000004")
     (broken / "checkpoints" / ".partial-0000008").mkdir()  # what a kill in the middle of writing leaves
-    _finished(*common, "--output_dir", str(broken), "--resume", "true")
+    run_here(*common, "--output_dir", str(broken), "--resume", "true")
     expected = load_file(whole / "model" / "model.safetensors")
     for name, tensor in load_file(broken / "model" / "model.safetensors").items():
         assert torch.equal(tensor, expected[name]), name
@@ -94,7 +88,7 @@ def test_the_deblurrer_trains_with_an_estimator_and_grows(photos: Path, tmp_path
     EtrajModel(EtrajConfig(base_channels=4)).save_pretrained(tmp_path / "estimator")
     common = ["--stage", "deblurrer", "--images", str(photos), *TINY, "--steps", "2", "--pixel_loss", "l1"]
     small = ["--model", "{levels: [1], base_channels: 4}", "--estimator", str(tmp_path / "estimator")]
-    _finished(
+    run_here(
         *common,
         *small,
         "--freeze_estimator",
@@ -109,68 +103,18 @@ def test_the_deblurrer_trains_with_an_estimator_and_grows(photos: Path, tmp_path
     torch.testing.assert_close(one.estimator.network.head.weight, trained, atol=1e-3, rtol=1e-3)
     grown = ["--model", "{levels: [1, 2, 4], base_channels: 4, estimator_config: {base_channels: 4}}"]
     start = ["--start_from", str(tmp_path / "one" / "model")]
-    _finished(*common, *grown, *start, "--learning_rate", "1e-9", "--output_dir", str(tmp_path / "two"))
+    run_here(*common, *grown, *start, "--learning_rate", "1e-9", "--output_dir", str(tmp_path / "two"))
     two = MaDmphnForImageDeblurring.from_pretrained(tmp_path / "two" / "model")
     image = torch.rand(1, 3, 32, 48)
     torch.testing.assert_close(two.eval()(image).sharp, one.eval()(image).sharp, atol=2e-3, rtol=1e-2)
-
-
-# What a config has to be given beside photos: the models that the runs before it made.
-WANTS = {
-    "etraj-quadratic-longer.yaml": ["--start_from", "estimator"],
-    "etraj-quadratic-still.yaml": ["--start_from", "estimator"],
-    "ma-dmphn.yaml": ["--estimator", "estimator"],
-    "ma-dmphn-paper.yaml": ["--estimator", "estimator"],
-    "ma-dmphn-still.yaml": ["--start_from", "deblurrer", "--estimator", "estimator"],
-    "ma-dmphn-levels.yaml": ["--start_from", "deblurrer"],
-}
-
-
-@pytest.fixture(scope="module")
-def earlier(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with an estimator and a deblurrer of one level, as earlier runs would have left them."""
-    folder = tmp_path_factory.mktemp("earlier")
-    EtrajModel(EtrajConfig()).save_pretrained(folder / "estimator")
-    config = MaDmphnConfig(levels=(1,), estimator_config=EtrajConfig())
-    MaDmphnForImageDeblurring(config).save_pretrained(folder / "deblurrer")
-    return folder
-
-
-@pytest.mark.parametrize("config", sorted(path.name for path in (TRAIN / "configs").glob("*.yaml")))
-def test_every_config_takes_a_step(config: str, photos: Path, earlier: Path, tmp_path: Path) -> None:
-    arguments = ["--config", str(TRAIN / "configs" / config), "--images", str(photos)]
-    arguments += ["--steps", "1", "--batch_size", "1", "--output_dir", str(tmp_path / "run")]
-    arguments += [str(earlier / word) if (earlier / word).is_dir() else word for word in WANTS.get(config, [])]
-    _finished(*arguments)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--images", "nowhere"], "nowhere: no such folder"),
-        (["--images", "nowhere", "--stage", "painter"], "stage is 'painter'"),
-        (["--images", "nowhere", "--model", "{num_samples: 8}"], "num_samples is 8"),
-        (["--images", "nowhere", "--crops", "{size: 3}"], "crops has no field 'size'"),
-        (["--images", "nowhere", "--steps", "0"], "steps is 0"),
-        (["--images", "nowhere", "--stepz", "3"], "there is no option '--stepz'"),
-        (["--images", "nowhere", "--mixed_precision", "half"], "mixed_precision is 'half'"),
-        (["--config", "nowhere.yaml"], "nowhere.yaml: cannot be read"),
-    ],
-)
-def test_bad_options_are_one_line(arguments: list[str], message: str, tmp_path: Path) -> None:
-    done = _train(*arguments, "--output_dir", str(tmp_path / "run"))
-    assert done.returncode == 2
-    assert message in done.stderr
-    assert "Traceback" not in done.stderr
-    assert not (tmp_path / "run").exists()
 
 
 def test_keep_of_start_saves_a_model_halfway(photos: Path, tmp_path: Path) -> None:
     EtrajModel(EtrajConfig(base_channels=4, num_samples=5, ssim_weight=0.0)).save_pretrained(tmp_path / "start")
     common = ["--images", str(photos), *TINY, *ESTIMATOR, "--learning_rate", "0.01", "--steps", "1"]
     common += ["--start_from", str(tmp_path / "start")]
-    _finished(*common, "--output_dir", str(tmp_path / "whole"))
-    _finished(*common, "--output_dir", str(tmp_path / "half"), "--keep_of_start", "0.5")
+    run_here(*common, "--output_dir", str(tmp_path / "whole"))
+    run_here(*common, "--output_dir", str(tmp_path / "half"), "--keep_of_start", "0.5")
     start, whole, half = (
         EtrajModel.from_pretrained(tmp_path / path).network.head.weight
         for path in ("start", "whole/model", "half/model")
@@ -179,18 +123,77 @@ def test_keep_of_start_saves_a_model_halfway(photos: Path, tmp_path: Path) -> No
     torch.testing.assert_close(half, (start + whole) / 2, rtol=0, atol=2e-3)
 
 
-def test_another_run_in_the_same_folder_is_refused(photos: Path, tmp_path: Path) -> None:
+def test_another_run_in_the_same_folder_is_refused(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     checkpoint = tmp_path / "checkpoints" / "step-0000009"
     checkpoint.mkdir(parents=True)
-    done = _train("--images", str(photos), "--steps", "1", "--output_dir", str(tmp_path))
-    assert done.returncode == 2
-    assert "holds the checkpoints of another run; give --resume true" in done.stderr
+    monkeypatch.setattr(sys, "argv", ["train.py", "--images", str(photos), "--output_dir", str(tmp_path)])
+    with pytest.raises(BadInputError, match="holds the checkpoints of another run; give --resume true"):
+        main()
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoints"]
     assert checkpoint.is_dir()
 
 
-def test_an_unknown_field_of_a_config_is_named(tmp_path: Path) -> None:
-    (tmp_path / "x.yaml").write_text("learning_rat: 1.0\n")
-    done = _train("--config", str(tmp_path / "x.yaml"))
-    assert "there is no field 'learning_rat'" in done.stderr
+def test_adding_up_gradients_equals_a_larger_batch(photos: Path, tmp_path: Path) -> None:
+    common = ["--images", photos, *TINY, *ESTIMATOR, "--steps", "2"]
+    whole = run_here(*common, "--batch_size", "4", "--output_dir", tmp_path / "whole").stage.model
+    parts = run_here(*common, "--batch_size", "1", "--gradient_accumulation", "4", "--output_dir", tmp_path / "parts")
+    for name, weight in parts.stage.model.state_dict().items():
+        torch.testing.assert_close(weight, whole.state_dict()[name], rtol=0, atol=2e-5)
+
+
+def test_training_on_pairs_validates_on_pairs(photos: Path, pairs: Path, tmp_path: Path) -> None:
+    common = ["--pairs", pairs, "--validation_pairs", pairs, *TINY, "--validation_count", "2", "--steps", "1"]
+    run_here(*common, *ESTIMATOR, "--images", photos, "--pairs_share", "0.5", "--output_dir", tmp_path / "etraj")
+    assert set(logged(tmp_path / "etraj")[-1]) == {"step", "seconds", "validation_reblur_psnr"}
+    plain = ["--stage", "deblurrer", "--model", "{motion_aware: false, levels: [1], base_channels: 4}"]
+    run_here(*common, *plain, "--pairs_share", "1", "--output_dir", tmp_path / "dmphn")
+    assert {"validation_deblur_psnr", "validation_gain"} < set(logged(tmp_path / "dmphn")[-1])
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(photos: Path, tmp_path: Path) -> None:
+    common = ["--images", photos, *TINY, *ESTIMATOR, "--checkpoint_every", "1", "--steps", "9"]
+    done = train(*common, "--learning_rate", "1e30", "--output_dir", tmp_path)
+    assert done.returncode == 1
+    line = done.stderr.strip().splitlines()[-1]
+    assert "step 2: not a finite number: loss, " in line
+    assert "of crops 2 to 3." in line
+    assert "lower learning_rate" in line
     assert "Traceback" not in done.stderr
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-0000001"]
+
+
+def test_sigterm_saves_a_checkpoint(photos: Path, tmp_path: Path) -> None:
+    common = ["--images", photos, "--validation_images", photos, *TINY, *ESTIMATOR, "--validate_every", "1"]
+    command = [sys.executable, TRAIN / "train.py", *common, "--steps", "100000", "--output_dir", tmp_path]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
+    with subprocess.Popen(
+        [str(word) for word in command], stderr=subprocess.PIPE, text=True, env=environment
+    ) as process:
+        assert process.stderr is not None
+        said = ""
+        while "step 1: " not in said:
+            said += process.stderr.readline()
+        process.send_signal(signal.SIGTERM)
+        said += process.stderr.read()
+    (checkpoint,) = (tmp_path / "checkpoints").iterdir()
+    step = json.loads((checkpoint / "progress.json").read_text())["steps"]
+    assert f"stopped at step {step}; go on with --resume true" in said
+    assert "Traceback" not in said
+
+
+def test_another_models_checkpoint_is_refused(photos: Path, tmp_path: Path) -> None:
+    common = ["--images", photos, *TINY, *ESTIMATOR, "--steps", "1", "--output_dir", tmp_path]
+    run_here(*common)
+    other = [*common, "--resume", "true", "--steps", "2"]
+    with pytest.raises(BadInputError, match="step-0000001: is of a run with model num_samples 5, and this one has 9"):
+        run_here(*other, "--model", "{base_channels: 4, num_samples: 9, ssim_weight: 0.0}")
+    with pytest.raises(BadInputError, match="is of a run with crops_per_step 2, and this one has 3"):
+        run_here(*other, "--batch_size", "3")
+
+
+def test_bfloat16_trains(photos: Path, tmp_path: Path) -> None:
+    common = ["--images", photos, "--validation_images", photos, *TINY, *ESTIMATOR, "--steps", "2"]
+    finished(*common, "--mixed_precision", "bf16", "--output_dir", tmp_path)
+    assert logged(tmp_path)[-1]["validation_reblur_psnr"] > 10

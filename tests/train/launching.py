@@ -1,0 +1,48 @@
+"""Runs of train.py in processes of their own, as a user starts them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from config_files import read_options
+
+from train import Run
+
+TRAIN = Path(__file__).resolve().parents[2] / "train"
+TINY = ["--batch_size", "2", "--log_every", "1", "--validation_count", "1", "--crops", "{crop_size: 48, margin: 16}"]
+ESTIMATOR = ["--model", "{base_channels: 4, num_samples: 5, ssim_weight: 0.0}", "--learning_rate", "1e-3"]
+
+
+def train(*arguments: object, processes: int = 0, **environment: str) -> subprocess.CompletedProcess[str]:
+    """``train.py``, alone or, with a number of processes, by ``accelerate launch`` on the CPU."""
+    command = [sys.executable, str(TRAIN / "train.py")]
+    if processes:
+        launch = ["-m", "accelerate.commands.launch", "--config_file", str(TRAIN / "launch" / "8gpu-ddp.yaml")]
+        launch += ["--num_processes", str(processes), "--num_cpu_threads_per_process", "1", "--main_process_port", "0"]
+        command[1:1] = launch
+    quiet = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true", **environment}
+    everything = [*command, *(str(argument) for argument in arguments)]
+    return subprocess.run(everything, capture_output=True, text=True, env=quiet, check=False, timeout=300)
+
+
+def run_here(*arguments: object) -> Run:
+    """The same in this process, where a start takes no time. The test wants the fixture ``_signals``."""
+    run = Run(read_options([str(argument) for argument in arguments]))
+    if run.options.resume:
+        run.resume()
+    run.train()
+    return run
+
+
+def finished(*arguments: object, **settings: str | int) -> subprocess.CompletedProcess[str]:
+    done = train(*arguments, **settings)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done
+
+
+def logged(output: Path) -> list[dict]:
+    return [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]

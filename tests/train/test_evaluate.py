@@ -1,0 +1,87 @@
+"""evaluate.py: two processes give what one gives, a stopped run goes on, and the rows are there exactly once."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from launching import TRAIN
+from PIL import Image
+
+pytest.importorskip("accelerate", reason="the extra `train` is not installed")
+
+from evaluate import main
+
+from motion_offsets import EtrajConfig, EtrajModel, MaDmphnConfig, MaDmphnForImageDeblurring
+from motion_offsets.errors import BadInputError
+from motion_offsets.evaluation import run, to_markdown
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("models")
+    EtrajModel(EtrajConfig(base_channels=4)).save_pretrained(folder / "estimator")
+    MaDmphnForImageDeblurring(MaDmphnConfig(levels=(1,), base_channels=4, motion_aware=False)).save_pretrained(
+        folder / "deblurrer"
+    )
+    return ["--model", str(folder / "estimator"), "--deblurrer", str(folder / "deblurrer")]
+
+
+def launched(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """evaluate.py in two processes."""
+    command = [sys.executable, "-m", "accelerate.commands.launch"]
+    command += ["--config_file", TRAIN / "launch" / "8gpu-ddp.yaml", "--main_process_port", "0"]
+    command += ["--num_processes", "2", "--num_cpu_threads_per_process", "1", TRAIN / "evaluate.py", *arguments]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
+    everything = [str(word) for word in command]
+    return subprocess.run(everything, capture_output=True, text=True, env=environment, check=False, timeout=300)
+
+
+def test_two_processes_go_on_from_a_stopped_run(
+    photos: Path, models: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output, rows_file = tmp_path / "result.json", tmp_path / "result.rows.jsonl"
+    common = ["bsd-motion-flow", "--images", photos, *models, "-o", output, "--line_kernels"]
+    first = launched(*common, "--figure", tmp_path / "curves.png", "--markdown")
+    assert first.returncode == 0, first.stderr[-3000:]
+    assert "| quoted by the paper, Gong et al. | 37.61 | 0.9818 | 10.05 |" in first.stdout
+    assert ", by line kernels |" in first.stdout
+    with Image.open(tmp_path / "curves.png") as picture:
+        assert picture.width > picture.height
+    result, lines = json.loads(output.read_text()), rows_file.read_text().splitlines(keepends=True)
+    assert [json.loads(line)["number"] for line in lines] == [0, 1, 2]
+    alone = run("bsd-motion-flow", photos, model=models[1], deblurrer=models[3])
+    shared = {name: value for name, value in alone.items() if name not in ("seconds", "device")}
+    for name, value in shared.items():
+        assert result[name] == (pytest.approx(value, abs=2e-3) if isinstance(value, float) else value), name
+    # Stopped in the middle of a line: the whole line before it is kept as it is, whatever it says.
+    marked = json.loads(lines[0])
+    for row in marked["rows"]:
+        row["reblur_psnr"] = 1000.0
+    rows_file.unlink()
+    (tmp_path / "result.rows-0000.jsonl").write_text(json.dumps(marked) + "\n" + lines[1][:40])
+    monkeypatch.setattr(sys, "argv", ["evaluate.py", *(str(word) for word in common)])
+    main()
+    assert [json.loads(line)["number"] for line in rows_file.read_text().splitlines()] == [0, 1, 2]
+    assert json.loads(output.read_text())["reblur_psnr"] > 300
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["curves.png", "result.json", "result.rows.jsonl"]
+    sys.argv += ["--dtype", "bfloat16"]
+    with pytest.raises(BadInputError, match="holds rows of another model, benchmark or precision; delete it"):
+        main()
+
+
+def test_gopro_stands_beside_the_paper(pairs: Path, models: list[str]) -> None:
+    result = run("gopro", pairs, model=models[1], deblurrer=models[3], limit=2)
+    assert result["images"] == 2
+    assert {"reblur_psnr", "deblur_ssim", "blurred_psnr", "motion_length", "flat_length"} < result.keys()
+    text = to_markdown(result)
+    assert "They are not GoPro's test set" in text
+    assert "| paper, quadratic | 34.68 | 0.9740 |" in text
+    assert f"| ours less the paper's quadratic | {result['reblur_psnr'] - 34.68:.2f} |" in text
+    assert "| quoted by the paper, stack(4)-DMPHN | 31.20 | 0.9453 |" in text
