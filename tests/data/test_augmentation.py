@@ -17,6 +17,7 @@ from motion_offsets.data.augmentation import (
     quarter_turn_offsets,
     random_crop,
     reverse_time,
+    textured,
 )
 from motion_offsets.exposure import create_blur
 
@@ -45,6 +46,17 @@ def test_half_plane_turns_every_motion_to_one_side_in_time() -> None:
     turned = half_plane(torch.stack([start, end]))
     assert turned[0, :, 0].tolist() == [[-1.5, -2, 0, 0], [0.5, 1, -1, -1]]
     assert turned[1, :, 0].tolist() == [[1.5, 1, 0, 0], [1, 2, 1, 1]]
+
+
+def test_texture_is_found_where_an_image_varies_nearby() -> None:
+    picture = torch.full((3, 60, 80), 0.5)
+    picture[:, 20:40, 10:20] = torch.rand(3, 20, 10)
+    found = textured(picture, 5, 0.02)
+    assert found.shape == (1, 50, 70)
+    assert found[0, 25, 10] == 1
+    assert found[0, 25, 20] == 1  # two pixels beside it
+    assert found[0, 25, 40] == 0
+    assert (textured(picture, 5, 0) == 1).all()
 
 
 def test_crops_of_small_photos_are_mirrored_to_size() -> None:

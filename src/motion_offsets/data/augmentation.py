@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 from scipy import ndimage
 from torch import Tensor
+from torch.nn import functional
 
 
 def flip(picture: Tensor) -> Tensor:
@@ -51,6 +52,27 @@ def half_plane(offsets: Tensor) -> Tensor:
     across, down = offsets[-1] - offsets[0]
     backwards = (across < 0) | ((across == 0) & (down < 0))
     return torch.where(backwards, reverse_time(offsets), offsets)
+
+
+def textured(sharp: Tensor, margin: int, level: float, width: int = 17) -> Tensor:
+    """Where motion can be seen at all: 1 where an image varies by ``level`` or more within ``width`` pixels, else 0.
+
+    Args:
+        sharp: ``(3, H + 2m, W + 2m)`` in [0, 1].
+        margin: m, what is left out at each border.
+        level: standard deviation; 0 finds texture everywhere.
+        width: side of the neighbourhood, odd, pixels.
+
+    Returns:
+        ``(1, H, W)`` float32.
+    """
+    grey, reach = sharp.mean(0, keepdim=True), width // 2
+    mean, square = (
+        functional.avg_pool2d(power[None], width, 1, reach, count_include_pad=False)[0] for power in (grey, grey**2)
+    )
+    varies = (square - mean**2).clamp(min=0).sqrt() >= level
+    rows, columns = (slice(margin, size - margin) for size in sharp.shape[1:])
+    return varies[:, rows, columns].float()
 
 
 def random_crop(photo: np.ndarray, size: int, generator: np.random.Generator) -> np.ndarray:

@@ -12,7 +12,7 @@ import torch
 from scipy import ndimage
 from torch.utils.data import Dataset
 
-from .augmentation import defocus, degrade, half_plane, random_crop
+from .augmentation import defocus, degrade, half_plane, random_crop, textured
 from .motion_flow import FlowRanges, blur_with_flow, sample_parameters
 from .photos import PhotoStore
 
@@ -42,6 +42,9 @@ class CropRecipe:
     """Of the other regions of layered crops, those that stand still, as the background of a moving object does."""
     defocus_share: float = 0.0
     """Crops out of focus: the sharp one too, so that an even blur is not taken for motion."""
+    plain_level: float = 0.0
+    """Where the sharp image varies less than this within 17 pixels (its standard deviation), motion cannot be seen,
+    and standing still is taught: otherwise the half-plane's usual motion would be learned for such places."""
     noise_share: float = 0.0
     """Crops with sensor noise on the blurred image."""
     noise_level: float = 0.02
@@ -79,10 +82,11 @@ class MotionFlowCrops(Dataset):
         noise = (self.recipe.noise_share, self.recipe.noise_level, self.recipe.jpeg_share)
         blurred = degrade(blur_with_flow(sharp, flow, (margin, margin)), *noise, generator)
         displacement = torch.from_numpy(flow)
+        ends = half_plane(torch.stack([-displacement / 2, displacement / 2]))
         return {
             "blurred": blurred,
             "sharp": sharp,
-            "ends": half_plane(torch.stack([-displacement / 2, displacement / 2])),
+            "ends": ends * textured(sharp, margin, self.recipe.plain_level),
             "known": torch.ones(1, size, size),
             "gamma": 1.0,
         }

@@ -11,7 +11,7 @@ import torch
 from torch.utils.data import Dataset
 
 from ..errors import BadInputError
-from .augmentation import degrade, half_plane, jitter, random_crop
+from .augmentation import degrade, half_plane, jitter, random_crop, textured
 from .cutouts import load_objects
 from .dynamic_scenes import GAMMA, Window, render, true_offsets
 from .flow_crops import CropRecipe
@@ -68,7 +68,7 @@ class SceneCrops(Dataset):
         return {
             "blurred": degrade(rendering.blurred[0], *noise, generator),
             "sharp": rendering.sharp[0],
-            "ends": half_plane(ends),
+            "ends": half_plane(ends) * textured(rendering.sharp[0], margin, self.recipe.plain_level),
             "known": rendering.valid[0].float(),
             "gamma": GAMMA,
         }

@@ -24,9 +24,9 @@ class SceneRecipe:
     """Longest side of an object at most, of the picture's shorter side."""
     shake: float = 13.0
     """Largest steady part of the camera's turn about x and y, pixels."""
-    bend: tuple[float, float] = (1.0, 4.5)
+    bend: tuple[float, float] = (0.5, 2.5)
     """Range of its quadratic part, pixels, in a direction of its own."""
-    jerk: float = 2.5
+    jerk: float = 1.5
     """Largest cubic part, pixels."""
     roll: float = 0.02
     """Largest turn about the line of sight, radians."""
