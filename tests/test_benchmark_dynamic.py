@@ -48,8 +48,9 @@ def test_cases_come_from_the_cache_as_they_were_made(folders: tuple[Path, Path],
     for first, again in zip(made, DynamicCases(photos, [photos], [maps]), strict=True):
         for name in ("blurred", "sharp", "frames", "offsets", "valid"):
             assert torch.equal(getattr(first, name), getattr(again, name)), name
-    kept[1].write_bytes(b"damaged")
-    assert torch.equal(cases.case(cases.photos[1]).blurred, made[1].blurred)
+    for rubbish in (b"damaged", b""):
+        kept[1].write_bytes(rubbish)
+        assert torch.equal(cases.case(cases.photos[1]).blurred, made[1].blurred)
     assert not torch.equal(made[0].offsets, made[1].offsets)
 
 
@@ -115,6 +116,8 @@ def test_bad_input_is_one_line(folders: tuple[Path, Path], tmp_path: Path) -> No
     photos, maps = folders
     with pytest.raises(BadInputError, match="bsd-dynamic wants --label-maps"):
         run("bsd-dynamic", photos)
+    with pytest.raises(BadInputError, match=r"a\.png: cannot be made.*MOTION_OFFSETS_CACHE"):
+        DynamicCases(photos, [photos], [maps], cache=photos / "a.png")
     with pytest.raises(BadInputError, match="bsd-motion-flow takes no --label-maps"):
         run("bsd-motion-flow", photos, label_maps=maps)
     Image.new("RGB", (100, 300)).save(photos / "d.png")

@@ -238,6 +238,24 @@ def test_bad_input_is_one_line(clip, photo, tmp_path):
     assert files(tmp_path) == before
 
 
+def test_a_video_of_any_name_loads_back(clip, tmp_path):
+    for name in ("input", "gt", "test"):
+        shutil.copy(clip, tmp_path / f"{name}.mp4")
+    videos = [tmp_path / f"{name}.mp4" for name in ("input", "gt", "test")]
+    assert run(*videos, "-o", tmp_path / "out", "--window", 7).exit_code == 0
+    assert sorted({row["sequence"] for row in loaded(tmp_path / "out")}) == ["gt", "input", "test"]
+
+
+def test_a_mended_video_is_taken_up(clip, tmp_path):
+    whole = clip.read_bytes()
+    (tmp_path / "broken.mp4").write_bytes(whole[: len(whole) // 2])
+    arguments = [tmp_path / "broken.mp4", clip, "-o", tmp_path / "out", "--window", 7]
+    assert run(*arguments).exit_code == 2
+    (tmp_path / "broken.mp4").write_bytes(whole)
+    assert run(*arguments).exit_code == 0
+    assert {row["sequence"] for row in loaded(tmp_path / "out")} == {"broken", "pan"}
+
+
 READ_FROM_HUB = """
 import hashlib, json
 from motion_offsets.data import load_pairs

@@ -13,6 +13,7 @@ from PIL import Image
 from test_cli import assert_refused, run
 from torch import Tensor
 from torch.nn import functional
+from transformers import AutoImageProcessor
 
 from motion_offsets import EtrajConfig, EtrajModel, MaDmphnConfig, MaDmphnForImageDeblurring
 from motion_offsets.conversion import convert
@@ -90,6 +91,7 @@ def test_the_bundled_estimator_survives_the_published_layout(tmp_path: Path, ast
     result = run("convert", file.parent, "-o", tmp_path / "ours", "--trajectory", "quadratic")
     assert result.exit_code == 0, result.output
     assert "EtrajModel, 1,129,604 parameters" in result.stdout
+    assert AutoImageProcessor.from_pretrained(tmp_path / "ours").to_dict()
     again = run("convert", file.parent, "-o", tmp_path / "ours", "--trajectory", "quadratic")
     assert again.exit_code == 0, again.output
     image = astronaut[..., :64, :96]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -152,6 +153,12 @@ class DynamicCases:
             [Path(folder) for folder in objects or [images]], [Path(maps) for maps in label_maps]
         )
         self.cache = Path(cache or os.environ.get(CACHE_VARIABLE) or "~/.cache/motion-offsets").expanduser()
+        try:
+            (self.cache / "bsd-dynamic").mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise BadInputError(
+                f"{self.cache}: cannot be made ({error.strerror}); name a folder for the cache in {CACHE_VARIABLE}"
+            ) from None
         digest = hashlib.sha256(f"{VERSION} {RECIPE} {NOISE} {MARGIN}".encode())
         for cutout in self.objects:
             digest.update(cutout.colour.tobytes() + cutout.alpha.tobytes())
@@ -171,10 +178,9 @@ class DynamicCases:
         if kept.is_file():
             try:
                 return _read_case(kept)
-            except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+            except (OSError, EOFError, ValueError, KeyError, zlib.error, zipfile.BadZipFile):
                 kept.unlink()  # damaged: it is made again
         case = dynamic_case(read_photo(photo), photo.name, self.objects)
-        kept.parent.mkdir(parents=True, exist_ok=True)
         with whole_file(kept, (".npz",)) as partial:
             _write_case(partial, case)
         return case

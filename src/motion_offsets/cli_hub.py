@@ -31,12 +31,14 @@ def convert(
     from .conversion import CONVERTED_NAMES
     from .conversion import convert as converted
     from .extraction import whole_folder
+    from .image_processing_motion_offsets import MotionOffsetsImageProcessor
 
     quiet()
     target = Path(output).expanduser()
     with whole_folder(target, CONVERTED_NAMES) as folder:
         model = converted(source, trajectory, stacks)
         model.save_pretrained(folder)
+        MotionOffsetsImageProcessor().save_pretrained(folder)
     typer.echo(f"{source} -> {target} ({type(model).__name__}, {model.num_parameters():,} parameters)")
 
 

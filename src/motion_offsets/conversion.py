@@ -27,7 +27,12 @@ MOTION_ETR_FILE = "latest_net_offset.pth"
 PUBLISHED_TRAJECTORIES = {2: ("linear",), 4: ("bidirectional-linear", "quadratic")}
 # What save_pretrained writes: the model, and the code that goes with it.
 CONVERTED_NAMES = frozenset(
-    ("config.json", "model.safetensors", *(file.name for file in Path(__file__).parent.glob("*.py")))
+    (
+        "config.json",
+        "model.safetensors",
+        "preprocessor_config.json",
+        *(file.name for file in Path(__file__).parent.glob("*.py")),
+    )
 )
 
 _DMPHN_FILE = re.compile(r"(encoder|decoder)_(?:s(\d+)_)?lv(\d+)\.pkl")

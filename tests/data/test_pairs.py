@@ -220,7 +220,7 @@ def test_what_is_no_source(load, tmp_path, scene, gopro):
         ("GOPRO_Large", {"split": "validation"}, "holds no split 'validation'; it holds test and train"),
         ("GOPRO_Large", {"columns": {"blurred": "a", "sharp": "b"}}, "columns is for data sets"),
         ("GOPRO_Large", {"revision": "main"}, "revision is for data sets"),
-        ("GOPRO_Large/test", {"split": "test"}, "not divided into splits"),
+        ("GOPRO_Large/test", {"split": "train"}, "it holds test, as it is not divided into splits"),
     ):
         with pytest.raises(BadInputError, match=words) as caught:
             load(tmp_path / source, **more)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TypeVar
 
 from ..errors import BadInputError
@@ -118,12 +119,12 @@ def pairs_by_role(source: str, names: Sequence[str], split: str, gamma: bool) ->
 
 
 def of_split(source: str, items: Sequence[tuple[str | None, _Item]], split: str) -> list[_Item]:
-    """The items of a split; a source that is not divided into splits is ``train``."""
-    wanted = split_name(split)
-    chosen = [item for of, item in items if (of or "train") == wanted]
+    """The items of a split; a source that is not divided is what its own name says (``.../test``), or ``train``."""
+    wanted, own = split_name(split), split_of_folders([Path(source).name])[0] or "train"
+    chosen = [item for of, item in items if (of or own) == wanted]
     if chosen or not items:
         return chosen
-    splits = sorted({of or "train" for of, _ in items})
+    splits = sorted({of or own for of, _ in items})
     undivided = "" if any(of for of, _ in items) else ", as it is not divided into splits"
     raise BadInputError(f"{source}: holds no split {split!r}; it holds {' and '.join(splits)}{undivided}")
 
@@ -158,7 +159,7 @@ def numbered(keys: Iterable[tuple[str, ...]]) -> dict[tuple[str, ...], tuple[str
 def _place(name: str, gamma: bool) -> RoleFolder | None:
     *folders, filename = name.split("/")
     stem = _ROLE_IN_STEM.sub("", filename.rpartition(".")[0])
-    for depth in reversed(range(len(folders))):
+    for depth in range(len(folders)):  # the outermost: a sequence inside of it may be called "input"
         match = _ROLE_FOLDER.fullmatch(folders[depth])
         if match is None:
             continue

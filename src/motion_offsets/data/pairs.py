@@ -99,7 +99,7 @@ def load_pairs(
         pairs = _side_by_side(str(source), pictures, split)
     else:
         pairs = pairs_by_role(str(source), pictures, split, gamma)
-    if layout == "gopro":
+    if layout == "gopro" and is_gopro(pictures):
         _warn_of_missing(str(source), split, len(pairs))
     rows = [[pair.sequence, pair.frame, pair.blurred, pair.sharp, tree.stamp(pair.blurred)] for pair in pairs]
     if layout != "side-by-side":

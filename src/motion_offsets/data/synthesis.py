@@ -235,10 +235,14 @@ class Synthesis:
         """Refuse another file under the name of one whose pairs are here."""
         if not source.is_file():
             return  # reading it says what is wrong
+        if not any(of == sequence for of, _ in self._writer.done):
+            self.sources.pop(sequence, None)  # it was refused before a single pair was made
         known = self.sources.setdefault(sequence, {})
         size = source.stat().st_size
         if known.setdefault("bytes", size) != size:
-            raise BadInputError(f"{source}: {self.root} holds pairs of another file of this name; rename it")
+            raise BadInputError(
+                f"{source}: {self.root} holds pairs of another file of this name; rename it, or remove those pairs"
+            )
         if known.setdefault("file", source.name) != source.name:
             raise BadInputError(f"{source}: {self.root} holds pairs of {known['file']} under this name; rename it")
 
