@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 from hub_server import Hub, User
-from huggingface_hub import ModelCard
+from huggingface_hub import DatasetCard, ModelCard
 from test_cli import assert_refused, run
 from tiny_checkout import make_checkout
 
@@ -212,3 +212,15 @@ def test_the_space_carries_package_and_models(hub: Hub, checkout: Path) -> None:
     assert "sdk_version: " in files["README.md"].decode()
     requirements = files["requirements.txt"].decode().splitlines()
     assert {"numba", "torch"} <= {line.partition(">")[0] for line in requirements}
+
+
+def test_the_checkouts_own_data_set_loads_and_has_a_card() -> None:
+    from motion_offsets.data import load_pairs
+
+    folder = Path(__file__).resolve().parents[1] / "hub" / "datasets" / "blurred-pairs"
+    card = DatasetCard.load(folder / "README.md")
+    assert card.data.license == "cc0-1.0"
+    rows = list(load_pairs(folder / "data", streaming=True))
+    assert len(rows) == 12
+    assert {row["sequence"] for row in rows} == {"astronaut", "chelsea", "coffee", "rocket"}
+    assert all(row["blurred"].size == row["sharp"].size for row in rows)
