@@ -19,9 +19,9 @@ LONGEST_SIDE = 400
 TARGET = Path(__file__).resolve().parents[1] / "hub" / "datasets" / "blurred-pairs"
 HEAD = "license: cc0-1.0\npretty_name: Blurred pairs of free photos\n"
 CREDIT = """
-The sharp photos are scikit-image's astronaut (NASA), chelsea (Stefan van der Walt), coffee (Rachel Michetti) and rocket
-(SpaceX), all in the public domain or CC0, reduced to 400 pixels. Enough to try a loader or a loss with, too little to
-train on. `python examples/make_pairs.py` in the project's repository makes the data again.
+The sharp photos are scikit-image's astronaut (NASA), chelsea (Stefan van der Walt), coffee (Rachel Michetti) and
+rocket (SpaceX), all in the public domain or CC0, reduced to 400 pixels. Enough to try a loader or a loss with, too
+little to train on. `python examples/make_pairs.py` in the project's repository makes the data again.
 """
 
 
