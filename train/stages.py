@@ -11,7 +11,7 @@ import torch
 from accelerate import Accelerator
 from options import TrainingOptions
 from PIL import Image
-from starts import HEAD_GAIN, grow, start_by_deconvolution, start_on_detail
+from starts import HEAD_GAIN, grow, start_by_deconvolution, start_on_detail, with_trajectory
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import Dataset
@@ -132,13 +132,19 @@ class EstimatorStage(_CropStage):
     def __init__(self, options: TrainingOptions):
         super().__init__(options)
         config = EtrajConfig(**options.model_fields())
-        self.model = (
-            EtrajModel.from_pretrained(options.start_from, config=config) if options.start_from else EtrajModel(config)
-        )
+        self.model = self._started(config)
         if options.high_pass_start and not options.start_from:
             start_on_detail(self.model)
         self.ssim_weight = config.ssim_weight
         self.model.train()
+
+    def _started(self, config: EtrajConfig) -> EtrajModel:
+        if not self.options.start_from:
+            return EtrajModel(config)
+        earlier = EtrajConfig.from_pretrained(self.options.start_from)
+        if earlier.trajectory == config.trajectory:
+            return EtrajModel.from_pretrained(self.options.start_from, config=config)
+        return with_trajectory(EtrajModel.from_pretrained(self.options.start_from), config)
 
     def parameter_groups(self) -> list[ParameterGroup]:
         head = list(self.model.network.head.parameters())

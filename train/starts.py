@@ -7,9 +7,11 @@ import re
 import torch
 from torch import nn
 
+from motion_offsets.configuration_etraj import EtrajConfig
 from motion_offsets.errors import BadInputError
 from motion_offsets.modeling_etraj import EtrajModel, EtrajResidualBlock
 from motion_offsets.modeling_ma_dmphn import MaDmphnForImageDeblurring, PatchDecoder, PatchEncoder, ResidualBlock
+from motion_offsets.trajectories import sample_times, trajectory_basis
 
 # How much larger than Xavier's the head starts, and how much faster it learns, with ``high_pass_start``.
 HEAD_GAIN = 10.0
@@ -46,6 +48,27 @@ def start_on_detail(model: EtrajModel) -> None:
     network.head.weight.mul_(HEAD_GAIN)
     if model.config.trajectory == "quadratic":
         network.head.bias.copy_(torch.tensor([-MIDDLE_OF_HALF_PLANE, 0.0, MIDDLE_OF_HALF_PLANE, 0.0]))
+
+
+@torch.no_grad()
+def with_trajectory(start: EtrajModel, config: EtrajConfig) -> EtrajModel:
+    """An estimator of another trajectory that sees what ``start`` sees, and says it as well as its trajectory can.
+
+    Control points are what the last convolution makes linearly of the features, and offsets are linear in control
+    points (eq. 12-14): the new points are those whose offsets at the N sample times are nearest in least squares.
+    """
+    model = EtrajModel(config)
+    weights = start.state_dict()
+    old, new = (
+        trajectory_basis(one.trajectory, sample_times(config.num_samples), one.num_samples).double()
+        for one in (start.config, config)
+    )
+    points = torch.linalg.lstsq(new, old).solution
+    for name in ("network.head.weight", "network.head.bias"):
+        head = weights[name].double().unflatten(0, (-1, 2))
+        weights[name] = torch.einsum("kj,jc...->kc...", points, head).flatten(0, 1).float()
+    model.load_state_dict(weights)
+    return model
 
 
 @torch.no_grad()

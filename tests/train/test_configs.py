@@ -20,9 +20,13 @@ CONFIGS = TRAIN / "configs"
 NAMES = sorted(str(path.relative_to(CONFIGS)) for path in CONFIGS.rglob("*.yaml"))
 # Configs that go on from a model of an earlier run.
 CONTINUED = (
+    "etraj-bidirectional-linear",
+    "etraj-linear",
     "etraj-quadratic-dynamic",
     "etraj-quadratic-longer",
+    "etraj-quadratic-plain",
     "etraj-quadratic-still",
+    "etraj-zero-constraint",
     "ma-dmphn-levels",
     "ma-dmphn-still",
     "paper/gopro-quadratic-fast",

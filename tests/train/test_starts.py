@@ -7,7 +7,7 @@ import torch
 
 pytest.importorskip("accelerate", reason="the extra `train` is not installed")
 
-from starts import DECONVOLUTION_STEP, grow, start_by_deconvolution, start_on_detail
+from starts import DECONVOLUTION_STEP, grow, start_by_deconvolution, start_on_detail, with_trajectory
 
 from motion_offsets import EtrajConfig, EtrajModel, MaDmphnConfig, MaDmphnForImageDeblurring
 from motion_offsets.errors import BadInputError
@@ -28,6 +28,21 @@ def photo_and_offsets() -> tuple[torch.Tensor, torch.Tensor]:
     motion = torch.stack([torch.linspace(1, 4, 48).expand(40, 48), torch.linspace(-2, 2, 40)[:, None].expand(40, 48)])
     times = torch.tensor(WHOLE_EXPOSURE).view(1, 9, 1, 1, 1)
     return photo, times * motion
+
+
+def test_another_trajectory_says_the_same_as_well_as_it_can() -> None:
+    start = EtrajModel(EtrajConfig(base_channels=4, num_samples=5)).eval()
+    image, times = torch.rand(1, 3, 32, 40), [-1.0, -0.5, 0.0, 0.5, 1.0]
+    with torch.no_grad():
+        points = start(image).control_points
+        expected = start.offsets_at(points, times)
+        for trajectory in ("cubic", "zero-constraint"):  # these hold every parabola
+            model = with_trajectory(start, EtrajConfig(base_channels=4, num_samples=5, trajectory=trajectory)).eval()
+            offsets = model.offsets_at(model(image).control_points, times)
+            torch.testing.assert_close(offsets, expected, atol=1e-4, rtol=1e-4)
+        model = with_trajectory(start, EtrajConfig(base_channels=4, num_samples=5, trajectory="linear")).eval()
+        straight = (points[:, :2] - points[:, 2:]) / 2
+        torch.testing.assert_close(model(image).control_points, straight, atol=1e-4, rtol=1e-4)
 
 
 def test_deconvolution_start_is_landwebers_iteration() -> None:
