@@ -94,11 +94,13 @@ class Jobs:
                 if not self._jobs[visitor]:
                     del self._jobs[visitor]
 
-    def stop(self, visitor: str) -> None:
+    def stop(self, visitor: str) -> int:
+        """End whatever runs for a visitor; how much that was."""
         with self._lock:
             jobs = list(self._jobs.get(visitor, ()))
         for job in jobs:
             job.stop()
+        return len(jobs)
 
     def __len__(self) -> int:
         with self._lock:

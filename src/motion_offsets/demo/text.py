@@ -53,7 +53,7 @@ DOWNLOADS_TITLE = "Take it with you"
 STEP_READ = "Reading the photo"
 STEP_NETWORKS = "Finding the motion and the sharp picture"
 STEP_DRAW = "Drawing"
-STOPPED = "Stopped; nothing was kept."
+STOPPED = "The page shows what it showed before."
 OUR_FAULT = "Something went wrong on our side; please try again, or try another photo."
 
 
