@@ -63,6 +63,13 @@ def check_current() -> None:
         job.check()
 
 
+def step_current(name: str, fraction: float) -> None:
+    """Tell that the work of this thread has come so far, and raise if it is to end here."""
+    job = getattr(_current, "job", None)
+    if job is not None:
+        job.step(name, fraction)
+
+
 def make_stoppable(network: nn.Module) -> None:
     """Let the network ask, before each of its layers, whether it should go on."""
 

@@ -110,6 +110,8 @@ class Service:
         self._for_examples = Workplace(None, float("inf"))
         self.examples = find_examples()
         self._views: list[Future[View]] = []
+        self._example_files: dict[str, Future[tuple[Path, ...]]] = {}
+        self._example_lock = threading.Lock()
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="examples")
         self._closing = threading.Event()
 
@@ -220,7 +222,6 @@ class Service:
             with self.jobs.running(str(request.session_hash), job):
                 job.step(text.STEP_READ, 0.02)
                 picture = open_photo(photo, self._working_pixels(detail), self.limits)
-                job.step(text.STEP_NETWORKS, 0.1)
                 answer = find(self._checked_model(model), picture, self.limits.memory)
                 job.step(text.STEP_DRAW, 0.8)
                 view = self._view(answer, settings, density, self.workplace.new_folder())
@@ -292,17 +293,31 @@ class Service:
         number = turn.number
         settings = ClipSettings(frames, fps, bool(back_and_forth), seconds)
         settings.check(self.limits)
-        answer, folder = self.answers.get(ticket), self.workplace.new_folder()
-        files = (
+        answer = self.answers.get(ticket)
+        if self.answers.pinned(ticket) and settings == ClipSettings():
+            files = self._files_of_example(ticket, answer)
+        else:
+            files = self._files(answer, settings, self.workplace.new_folder())
+        if turn.number != number:
+            return tuple(gr.skip() for _ in files)
+        return tuple(gr.update(value=str(path), interactive=True) for path in files)
+
+    def _files(self, answer: Answer, settings: ClipSettings, folder: Path) -> tuple[Path, ...]:
+        return (
             rendering.long_clip(answer, settings, folder),
             rendering.gif(answer, settings, folder),
             rendering.frames_zip(answer, settings, folder),
             rendering.sharp_png(answer, folder),
             rendering.offsets_npz(answer, settings, folder),
         )
-        if turn.number != number:
-            return tuple(gr.skip() for _ in files)
-        return tuple(gr.update(value=str(path), interactive=True) for path in files)
+
+    def _files_of_example(self, ticket: str, answer: Answer) -> tuple[Path, ...]:
+        """Every visit asks for them: whoever comes first has them made, and everybody gets the same."""
+        with self._example_lock:
+            if ticket not in self._example_files:
+                folder = self._for_examples.new_folder()
+                self._example_files[ticket] = self._worker.submit(self._files, answer, ClipSettings(), folder)
+        return self._example_files[ticket].result(timeout=self.limits.seconds)
 
     # The API
 

@@ -51,7 +51,9 @@ DOWNLOADS = ("Clip (MP4)", "Clip (GIF)", "Frames (ZIP)", "Sharp picture (PNG)", 
 DOWNLOADS_TITLE = "Take it with you"
 
 STEP_READ = "Reading the photo"
-STEP_NETWORKS = "Finding the motion and the sharp picture"
+STEP_MOTION = "Finding the motion"
+STEP_SHARP = "Finding the sharp picture"
+STEP_COMPARE = "Blurring it again, to compare"
 STEP_DRAW = "Drawing"
 STOPPED = "The page shows what it showed before."
 OUR_FAULT = "Something went wrong on our side; please try again, or try another photo."
