@@ -126,6 +126,8 @@ def test_a_photo_gives_everything(open_page: Callable[..., Any], photo: Path, ke
     page.wait_for_function(f"() => Math.abs(document.querySelector('#mo-clip video')?.duration - {9 / 15}) < 0.02")
     _set(page, "mo-fps", 30)
     page.wait_for_function(f"() => Math.abs(document.querySelector('#mo-clip video')?.duration - {9 / 30}) < 0.02")
+    _set(page, "mo-fps", 0)  # the least there is
+    page.wait_for_function(f"() => Math.abs(document.querySelector('#mo-clip video')?.duration - {9 / 2}) < 0.02")
     _set(page, "mo-seconds", 2)
 
     # The line between photo and sharp picture follows the mouse
@@ -289,6 +291,8 @@ def test_on_a_phone(open_page: Callable[..., Any], keep_screenshot: Keep, dark: 
     page = open_page(PHONE, dark)
     page.locator("#mo-examples button").nth(2).click()
     page.locator(".mo-warning").wait_for()  # the clock's answer is doubtful, and the page says so
+    top = "document.querySelector('#mo-summary').getBoundingClientRect().top"
+    page.wait_for_function(f"() => {top} < window.innerHeight / 3")  # the answer has come into sight
     for name in text.TABS:
         page.get_by_role("tab", name=name).click()
         assert page.evaluate("() => document.documentElement.scrollWidth <= window.innerWidth")
@@ -299,6 +303,12 @@ def test_on_a_phone(open_page: Callable[..., Any], keep_screenshot: Keep, dark: 
 
 def test_wide_and_dark_with_the_fold_open(open_page: Callable[..., Any], keep_screenshot: Keep) -> None:
     page = open_page(dark=True)
+    page.get_by_text("About", exact=True).click()
+    page.get_by_text("What it cannot do").wait_for()
+    assert not page.get_by_label(text.MODEL).is_visible(), "there is but one"
+    page.goto(page.get_by_role("link", name="page on the API").evaluate("link => link.href"))
+    page.get_by_text("/trajectories").first.wait_for()
+    page.go_back()
     page.get_by_text("About", exact=True).click()
     page.get_by_text("What it cannot do").wait_for()
     keep_screenshot(page, "dark-about")

@@ -10,6 +10,7 @@ from . import rendering, text
 from .photos import PhotoInput
 from .rendering import ClipSettings
 from .service import FIRST_DENSITY, Service, Turn
+from .sliders import Slider
 
 CSS = """
 .gradio-container { max-width: 1240px !important; margin: 0 auto !important; }
@@ -117,6 +118,7 @@ def build(service: Service) -> gr.Blocks:
                         [(text.MODELS.get(kind, kind), name) for name, kind in service.models.items()],
                         value=service.default_model,
                         label=text.MODEL,
+                        visible=len(service.models) > 1,
                         elem_id="mo-model",
                     )
                     detail = gr.Radio(text.detail_choices(limits), value=0, label=text.DETAIL, elem_id="mo-detail")
@@ -136,7 +138,7 @@ def build(service: Service) -> gr.Blocks:
                         )
                         with gr.Row():
                             start = ClipSettings()
-                            frames = gr.Slider(
+                            frames = Slider(
                                 rendering.MIN_FRAMES,
                                 limits.frames,
                                 value=start.frames,
@@ -144,7 +146,7 @@ def build(service: Service) -> gr.Blocks:
                                 label=text.FRAMES,
                                 elem_id="mo-frames",
                             )
-                            fps = gr.Slider(
+                            fps = Slider(
                                 rendering.MIN_FPS,
                                 rendering.MAX_FPS,
                                 value=start.fps,
@@ -156,7 +158,7 @@ def build(service: Service) -> gr.Blocks:
                             back_and_forth = gr.Checkbox(
                                 start.back_and_forth, label=text.BACK_AND_FORTH, elem_id="mo-back"
                             )
-                            seconds = gr.Slider(
+                            seconds = Slider(
                                 0,
                                 limits.clip_seconds,
                                 value=start.seconds,
@@ -195,7 +197,7 @@ def build(service: Service) -> gr.Blocks:
                             buttons=[],
                             elem_id="mo-point",
                         )
-                        density = gr.Slider(
+                        density = Slider(
                             rendering.MIN_DENSITY,
                             rendering.MAX_DENSITY,
                             value=FIRST_DENSITY,
@@ -273,7 +275,7 @@ def build(service: Service) -> gr.Blocks:
         ran.then(hide_stop, None, stop, **quietly)
         ran.failure(hide_stop, None, stop, **quietly)
         ran.success(service.outdate_old_downloads, [turn, ticket], [wanted, *downloads], **quietly)
-        # Work that has begun ends by itself, so that the page keeps what it shows; only who waits in line is cancelled.
+        # Work that has begun ends by itself and the page keeps what it shows; who still waits in line is cancelled.
         stop.click(service.stop_or_leave_line, stopped_in_line, [stopped_in_line, stop], **quietly)
         stopped_in_line.change(service.stop, cancels=[ran], **quietly)
         page.unload(service.stop)
