@@ -273,7 +273,8 @@ def build(service: Service) -> gr.Blocks:
         )
         # Gradio goes on with `then` after a success only.
         ran.then(hide_stop, None, stop, **quietly)
-        ran.failure(hide_stop, None, stop, **quietly)
+        # The clip goes on: Gradio writes a large "Error" over it, and sometimes for work that was only cancelled.
+        ran.failure(lambda: (gr.update(visible=False), gr.skip()), None, [stop, clip], **quietly)
         ran.success(service.outdate_old_downloads, [turn, ticket], [wanted, *downloads], **quietly)
         # Work that has begun ends by itself and the page keeps what it shows; who still waits in line is cancelled.
         stop.click(service.stop_or_leave_line, stopped_in_line, [stopped_in_line, stop], **quietly)

@@ -240,7 +240,7 @@ class Service:
         self.jobs.stop(str(request.session_hash))
 
     def stop_or_leave_line(self, times: float, request: gr.Request) -> tuple[Any, Any]:
-        """The wish to stop: what runs for the visitor ends; with nothing running yet, the place in line is given up."""
+        """The wish to stop: what runs for the visitor ends; with nothing running yet, the place in line is left."""
         running = self.jobs.stop(str(request.session_hash))
         return gr.skip() if running else times + 1, gr.update(visible=False)
 
