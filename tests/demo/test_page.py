@@ -308,9 +308,4 @@ def test_wide_and_dark_with_the_fold_open(open_page: Callable[..., Any], keep_sc
     page.get_by_text("About", exact=True).click()
     page.get_by_text("What it cannot do").wait_for()
     assert not page.get_by_label(text.MODEL).is_visible(), "there is but one"
-    page.goto(page.get_by_role("link", name="page on the API").evaluate("link => link.href"))
-    page.locator(".api-docs").wait_for()
-    page.goto(page.url.split("?")[0])
-    page.get_by_text("About", exact=True).click()
-    page.get_by_text("What it cannot do").wait_for()
     keep_screenshot(page, "dark-about")

@@ -111,5 +111,5 @@ chosen detail are scaled down. Up to {limits.seconds:.0f} seconds of work a phot
 line.
 
 **For programs.** `/extract`, `/deblur` and `/trajectories` can be called with `gradio_client` or curl; the
-[page on the API](?view=api) shows how.
+project's README shows how.
 """
