@@ -111,22 +111,23 @@ def _read(source: ImageSource, max_pixels: int) -> Image.Image | np.ndarray:
     if isinstance(source, Image.Image):
         return _decode(source, max_pixels, describe(source))
     if isinstance(source, (str, os.PathLike)):
-        with _open(Path(source)) as image:
+        with _open(Path(source), max_pixels) as image:
             return _decode(image, max_pixels, describe(source))
     raise BadInputError(
         f"{describe(source)}: not a picture; give a path, a PIL image, a NumPy array or a torch tensor"
     )
 
 
-def _open(path: Path) -> Image.Image:
+def _open(path: Path, max_pixels: int) -> Image.Image:
     _check_file(path)
     try:
         with _without_warnings():
             image = Image.open(path)
     except Image.DecompressionBombError:
-        limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
+        limit = min(max_pixels, 2 * (Image.MAX_IMAGE_PIXELS or max_pixels)) / 1e6
         raise BadInputError(
-            f"{path}: claims to be enormous, as a decompression bomb does; give a picture of at most {limit} pixels"
+            f"{path}: claims to be enormous, as a decompression bomb does; "
+            f"give a picture of at most {limit:.0f} megapixels"
         ) from None
     except UnidentifiedImageError:
         raise BadInputError(

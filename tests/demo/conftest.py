@@ -51,7 +51,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     finally:
         process.terminate()
         process.wait(timeout=60)
-    assert list(temporary.glob("motion-offsets-*")) == [], "nothing of the visitors is left"
+    assert [path for path in temporary.rglob("*") if path.is_file()] == [], "nothing of the visitors is left"
 
 
 def _wait_until_up(process: subprocess.Popen[str], port: int, log: Path) -> None:

@@ -119,7 +119,7 @@ def test_files_that_are_no_photos_give_one_sentence(client: Client, small_photo:
         (cut, "Your photo: damaged"),
         (drawing, "Your photo: not a picture that can be read"),
         (_bomb(tmp_path / "large.png", 8000), "Your photo: is 8000x8000, 64 megapixels; the limit is 50"),
-        (_bomb(tmp_path / "bomb.png", 20_000), "Your photo: claims to be enormous"),
+        (_bomb(tmp_path / "bomb.png", 20_000), "give a picture of at most 50 megapixels"),
     ]:
         with pytest.raises(exceptions.AppError) as error:
             client.predict(handle_file(path), api_name="/trajectories")

@@ -38,6 +38,15 @@ def photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory, photo: Path) -> Path:
+    """One that the networks work on for long."""
+    path = tmp_path_factory.mktemp("photos") / "large.png"
+    with Image.open(photo) as picture:
+        picture.resize((2048, 1536)).save(path)
+    return path
+
+
 @pytest.fixture
 def open_page(browser: Any, server: Any) -> Iterator[Callable[..., Any]]:
     """Opens the page and waits for the example that it greets with."""
@@ -63,11 +72,26 @@ def _upload(page: Any, path: Path) -> None:
     page.get_by_text(text.READY).wait_for()
 
 
+def _start(page: Any, path: Path) -> None:
+    """Long work begins."""
+    page.locator("#mo-photo").get_by_label("Remove Image").click()
+    _upload(page, path)
+    page.get_by_text(text.MORE).click()
+    page.get_by_label(re.compile("Fine")).click()
+    page.locator("#mo-run").click()
+    page.get_by_text(text.STEP_MOTION).first.wait_for()
+
+
 def _run(page: Any, path: Path) -> None:
     page.locator("#mo-photo").get_by_label("Remove Image").click()
     _upload(page, path)
     page.locator("#mo-run").click()
     page.locator(".mo-trust").wait_for()
+
+
+def _wait_until_nothing_covers(page: Any) -> None:
+    """Gradio writes a large "Error" over results."""
+    page.locator("#mo-clip .error").wait_for(state="detached")
 
 
 def _duration(page: Any) -> float:
@@ -102,6 +126,8 @@ def test_a_photo_gives_everything(open_page: Callable[..., Any], photo: Path, ke
     page.wait_for_function(f"() => Math.abs(document.querySelector('#mo-clip video')?.duration - {9 / 15}) < 0.02")
     _set(page, "mo-fps", 30)
     page.wait_for_function(f"() => Math.abs(document.querySelector('#mo-clip video')?.duration - {9 / 30}) < 0.02")
+    _set(page, "mo-fps", 0)  # the least there is
+    page.wait_for_function(f"() => Math.abs(document.querySelector('#mo-clip video')?.duration - {9 / 2}) < 0.02")
     _set(page, "mo-seconds", 2)
 
     # The line between photo and sharp picture follows the mouse
@@ -164,22 +190,73 @@ def test_every_download_opens(open_page: Callable[..., Any], photo: Path, tmp_pa
     assert load_motion(motion).control_points.shape == (1, 4, 192, 256)
 
 
-def test_stop_stops_and_the_next_photo_is_answered(open_page: Callable[..., Any], photo: Path, tmp_path: Path) -> None:
-    large = tmp_path / "large.png"
-    with Image.open(photo) as picture:
-        picture.resize((2048, 1536)).save(large)
+def test_stop_stops_and_the_next_photo_is_answered(open_page: Callable[..., Any], photo: Path, large: Path) -> None:
     page = open_page()
-    page.locator("#mo-photo").get_by_label("Remove Image").click()
-    _upload(page, large)
-    page.get_by_text(text.MORE).click()
-    page.get_by_label(re.compile("Fine")).click()
-    page.locator("#mo-run").click()
-    page.get_by_text(text.STEP_NETWORKS).first.wait_for()
+    _start(page, large)
     page.locator("#mo-stop").click()
     page.locator("#mo-stop").wait_for(state="hidden")
+    page.get_by_text(text.STOPPED).wait_for()
     assert page.get_by_text(text.READY).is_visible()
+    _wait_until_nothing_covers(page)
     page.get_by_label(re.compile("Quick")).click()
     _run(page, photo)
+
+
+def test_stop_leaves_the_answer_before_as_it_was(open_page: Callable[..., Any], photo: Path, large: Path) -> None:
+    """Both at work and in line."""
+    page, other = open_page(), open_page()
+    page.locator("#mo-downloads button:enabled").first.wait_for()
+    shown = [page.locator(place).inner_html() for place in ("#mo-summary", "#mo-downloads")]
+    _start(other, large)
+    page.locator("#mo-run").click()  # behind the other
+    page.locator("#mo-stop").click()
+    page.locator("#mo-stop").wait_for(state="hidden")
+    other.locator("#mo-stop").click()
+    other.get_by_text(text.STOPPED).wait_for()
+    _run(other, photo)  # whoever was in line would have had their turn before
+    assert [page.locator(place).inner_html() for place in ("#mo-summary", "#mo-downloads")] == shown
+    _wait_until_nothing_covers(page)
+
+    page.locator("#mo-run").click()
+    page.get_by_text(text.STEP_MOTION).first.wait_for()
+    page.locator("#mo-stop").click()
+    page.get_by_text(text.STOPPED).wait_for()
+    assert [page.locator(place).inner_html() for place in ("#mo-summary", "#mo-downloads")] == shown
+    _wait_until_nothing_covers(page)
+    page.get_by_role("tab", name="Paths").click()
+    page.locator("#mo-paths img").click()
+    page.get_by_text(re.compile(r"The point at \d+, \d+")).wait_for()
+
+
+def test_another_photo_ends_the_work_on_the_one_before(
+    open_page: Callable[..., Any], photo: Path, large: Path
+) -> None:
+    chose, uploaded, other = open_page(), open_page(), open_page()
+    _start(chose, large)
+    chose.locator("#mo-examples button").nth(1).click()
+    chose.locator("#mo-stop").wait_for(state="hidden")
+    chose.locator(".mo-trust").wait_for()
+    summary = chose.locator("#mo-summary").inner_html()
+    _start(uploaded, large)
+    uploaded.locator("#mo-photo").get_by_label("Remove Image").click()
+    uploaded.locator("#mo-stop").wait_for(state="hidden")
+    _upload(uploaded, photo)
+    _run(other, photo)  # one after the other: a late answer would be there by now
+    assert chose.locator("#mo-summary").inner_html() == summary
+    assert uploaded.get_by_text(text.READY).is_visible()
+    for page in (chose, uploaded):
+        _wait_until_nothing_covers(page)
+
+
+def test_what_belongs_to_a_photo_goes_with_it(open_page: Callable[..., Any]) -> None:
+    page = open_page()
+    page.get_by_role("tab", name="Paths").click()
+    page.locator("#mo-paths img").click()
+    words = page.get_by_text(re.compile(r"The point at \d+, \d+"))
+    words.wait_for()
+    page.locator("#mo-examples button").nth(1).click()
+    words.wait_for(state="detached")
+    page.locator("#mo-point").wait_for(state="hidden")
 
 
 def test_files_that_are_no_photos_are_told_in_one_sentence(
@@ -198,6 +275,7 @@ def test_files_that_are_no_photos_are_told_in_one_sentence(
         toast = page.get_by_text(complaint)
         toast.wait_for()
         assert "Traceback" not in page.content()
+        page.locator("#mo-stop").wait_for(state="hidden")
         keep_screenshot(page, f"error-{number}")
 
 
@@ -206,6 +284,8 @@ def test_no_photo_at_all(open_page: Callable[..., Any]) -> None:
     page.get_by_label("Remove Image").first.click()
     page.locator("#mo-run").click()
     page.get_by_text("Choose a photo first").wait_for()
+    page.locator("#mo-stop").wait_for(state="hidden")
+    _wait_until_nothing_covers(page)
 
 
 @pytest.mark.parametrize("dark", [False, True])
@@ -213,6 +293,8 @@ def test_on_a_phone(open_page: Callable[..., Any], keep_screenshot: Keep, dark: 
     page = open_page(PHONE, dark)
     page.locator("#mo-examples button").nth(2).click()
     page.locator(".mo-warning").wait_for()  # the clock's answer is doubtful, and the page says so
+    top = "document.querySelector('#mo-summary').getBoundingClientRect().top"
+    page.wait_for_function(f"() => {top} < window.innerHeight / 3")  # the answer has come into sight
     for name in text.TABS:
         page.get_by_role("tab", name=name).click()
         assert page.evaluate("() => document.documentElement.scrollWidth <= window.innerWidth")
@@ -225,4 +307,5 @@ def test_wide_and_dark_with_the_fold_open(open_page: Callable[..., Any], keep_sc
     page = open_page(dark=True)
     page.get_by_text("About", exact=True).click()
     page.get_by_text("What it cannot do").wait_for()
+    assert not page.get_by_label(text.MODEL).is_visible(), "there is but one"
     keep_screenshot(page, "dark-about")

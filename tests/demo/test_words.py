@@ -77,6 +77,8 @@ def test_one_point(path: list[list[float]], expected: str) -> None:
         ({}, "The sharp frame, blurred again along these paths, closely matches your photo (36.0 dB)", False),
         ({"reblur_psnr": 30.0}, "The sharp frame, blurred again along these paths, roughly matches", False),
         ({"reblur_psnr": 21.0}, "Doubtful", True),
+        ({"sharpness_gain": 224550.8, "reblur_psnr": 60.0}, "The photo is almost flat", True),
+        ({"blur": 0.0, "sharpness_gain": 0.0}, "The photo is almost flat", True),
         ({"unchanged": True, "reblur_psnr": 60.0}, "The photo looks blurred, yet the sharp frame is hardly", True),
     ],
 )

@@ -103,6 +103,11 @@ class AnswerStore:
             self._answers.move_to_end(ticket)
             return answer
 
+    def pinned(self, ticket: str) -> bool:
+        """Whether the ticket is one of an answer that stays."""
+        with self._lock:
+            return ticket in self._pinned
+
     def drop(self, ticket: str | None) -> None:
         """Forget an answer, if it is not pinned."""
         with self._lock:

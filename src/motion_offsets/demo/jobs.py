@@ -63,6 +63,13 @@ def check_current() -> None:
         job.check()
 
 
+def step_current(name: str, fraction: float) -> None:
+    """Tell that the work of this thread has come so far, and raise if it is to end here."""
+    job = getattr(_current, "job", None)
+    if job is not None:
+        job.step(name, fraction)
+
+
 def make_stoppable(network: nn.Module) -> None:
     """Let the network ask, before each of its layers, whether it should go on."""
 
@@ -94,11 +101,13 @@ class Jobs:
                 if not self._jobs[visitor]:
                     del self._jobs[visitor]
 
-    def stop(self, visitor: str) -> None:
+    def stop(self, visitor: str) -> int:
+        """End whatever runs for a visitor; how much that was."""
         with self._lock:
             jobs = list(self._jobs.get(visitor, ()))
         for job in jobs:
             job.stop()
+        return len(jobs)
 
     def __len__(self) -> int:
         with self._lock:

@@ -16,8 +16,9 @@ from ..cli_arguments import load_pipeline, pick_device, pick_dtype
 from ..hub import DEFAULT_ESTIMATOR, bundled_models
 from ..pipeline_blur_to_video import BlurToVideoPipeline
 from ..trajectories import align_time
+from . import text
 from .answers import Answer
-from .jobs import check_current, make_stoppable
+from .jobs import make_stoppable, step_current
 
 ZERO_GPU_SECONDS = 60
 
@@ -73,13 +74,14 @@ def find(model: str, photo: np.ndarray, memory: float) -> Answer:
     dtype = pick_dtype("auto", pipe.device)
     with torch.inference_mode():
         pixel_values = pipe.preprocess(photo)
+        step_current(text.STEP_MOTION, 0.1)
         control_points = pipe.estimate(pixel_values, memory, dtype)
+        step_current(text.STEP_SHARP, 0.4)
         shared = control_points if pipe.estimators_agree else None
         sharp = pipe.deblur(pixel_values, shared, memory, dtype)
         del shared
-        check_current()
+        step_current(text.STEP_COMPARE, 0.7)
         control_points = align_time(control_points, pipe.trajectory)
-        check_current()
         reblurred = pipe.reblur(sharp, control_points)
         consistency = pipe.assess(pixel_values, sharp, reblurred, control_points)
     return Answer(

@@ -10,6 +10,7 @@ from . import rendering, text
 from .photos import PhotoInput
 from .rendering import ClipSettings
 from .service import FIRST_DENSITY, Service, Turn
+from .sliders import Slider
 
 CSS = """
 .gradio-container { max-width: 1240px !important; margin: 0 auto !important; }
@@ -86,6 +87,7 @@ def build(service: Service) -> gr.Blocks:
     with gr.Blocks(title=text.TITLE, analytics_enabled=False, delete_cache=(300, keep)) as page:
         ticket = gr.State(None, time_to_live=keep)
         turn, wanted = gr.State(Turn()), gr.Number(0, visible="hidden", container=False)
+        stopped_in_line = gr.Number(0, visible="hidden", container=False)
         gr.Markdown(f"# {text.TITLE}\n\n{text.INTRO}", elem_id="mo-title")
         with gr.Row(equal_height=False):
             with gr.Column(scale=2, min_width=280):
@@ -96,11 +98,7 @@ def build(service: Service) -> gr.Blocks:
                     height=300,
                     elem_id="mo-photo",
                 )
-                with gr.Row():
-                    run = gr.Button(text.RUN, variant="primary", scale=4, min_width=160, elem_id="mo-run")
-                    stop = gr.Button(
-                        text.STOP, variant="stop", scale=1, min_width=70, elem_id="mo-stop", visible=False
-                    )
+                run = gr.Button(text.RUN, variant="primary", elem_id="mo-run")
                 gr.Markdown(text.EXAMPLES, elem_classes="mo-hint")
                 examples = gr.Gallery(
                     service.thumbnails(),
@@ -120,11 +118,13 @@ def build(service: Service) -> gr.Blocks:
                         [(text.MODELS.get(kind, kind), name) for name, kind in service.models.items()],
                         value=service.default_model,
                         label=text.MODEL,
+                        visible=len(service.models) > 1,
                         elem_id="mo-model",
                     )
                     detail = gr.Radio(text.detail_choices(limits), value=0, label=text.DETAIL, elem_id="mo-detail")
             with gr.Column(scale=3, min_width=280):
                 summary = gr.HTML(elem_id="mo-summary")
+                stop = gr.Button(text.STOP, variant="stop", size="sm", elem_id="mo-stop", visible=False)
                 with gr.Tabs():
                     with gr.Tab(text.TABS[0]):
                         clip = gr.Video(
@@ -138,7 +138,7 @@ def build(service: Service) -> gr.Blocks:
                         )
                         with gr.Row():
                             start = ClipSettings()
-                            frames = gr.Slider(
+                            frames = Slider(
                                 rendering.MIN_FRAMES,
                                 limits.frames,
                                 value=start.frames,
@@ -146,7 +146,7 @@ def build(service: Service) -> gr.Blocks:
                                 label=text.FRAMES,
                                 elem_id="mo-frames",
                             )
-                            fps = gr.Slider(
+                            fps = Slider(
                                 rendering.MIN_FPS,
                                 rendering.MAX_FPS,
                                 value=start.fps,
@@ -158,7 +158,7 @@ def build(service: Service) -> gr.Blocks:
                             back_and_forth = gr.Checkbox(
                                 start.back_and_forth, label=text.BACK_AND_FORTH, elem_id="mo-back"
                             )
-                            seconds = gr.Slider(
+                            seconds = Slider(
                                 0,
                                 limits.clip_seconds,
                                 value=start.seconds,
@@ -197,7 +197,7 @@ def build(service: Service) -> gr.Blocks:
                             buttons=[],
                             elem_id="mo-point",
                         )
-                        density = gr.Slider(
+                        density = Slider(
                             rendering.MIN_DENSITY,
                             rendering.MAX_DENSITY,
                             value=FIRST_DENSITY,
@@ -223,7 +223,7 @@ def build(service: Service) -> gr.Blocks:
         with gr.Accordion("About", open=False):
             gr.Markdown(text.about(limits))
 
-        view = [ticket, summary, clip, before_after, paths, flow]
+        view = [ticket, summary, clip, before_after, paths, flow, point, point_words]
         clip_controls = [frames, fps, back_and_forth, seconds]
         unlisted: dict[str, Any] = {"api_visibility": "private"}
         networks: dict[str, Any] = {"concurrency_id": "networks", "concurrency_limit": service.at_once}
@@ -232,7 +232,10 @@ def build(service: Service) -> gr.Blocks:
         quietly: dict[str, Any] = {"queue": False, "show_progress": "hidden", **unlisted}
 
         def outdate_downloads(event: Any) -> None:
-            event.success(service.outdate_downloads, turn, [wanted, *downloads], **quietly)
+            event.success(service.outdate_downloads, [turn, ticket], [wanted, *downloads], **quietly)
+
+        def hide_stop() -> Any:
+            return gr.update(visible=False)
 
         # The one place where they are made: what a visitor wanted in between is skipped, and never shown.
         wanted.change(
@@ -243,29 +246,6 @@ def build(service: Service) -> gr.Blocks:
             trigger_mode="always_last",
             **drawing,
         )
-
-        # The results
-        run.click(lambda: gr.update(visible=True), None, stop, js=SHOW_ANSWER, **quietly)
-        ran = run.click(
-            service.run,
-            [photo, model, detail, *clip_controls, density, ticket],
-            view,
-            show_progress_on=clip,
-            **networks,
-            **unlisted,
-        )
-        ran.then(lambda: gr.update(visible=False), None, stop, **quietly)
-        outdate_downloads(ran)
-        stopped = stop.click(service.stop, cancels=[ran], **quietly)
-        stopped.then(lambda: gr.update(visible=False), None, stop, **quietly)
-        page.unload(service.stop)
-        photo.input(lambda: (None, text.ready_html(), None, None, None, None), None, view, **quietly)
-        photo.input(service.outdate_downloads, turn, [wanted, *downloads], **quietly)
-        for event in (
-            page.load(service.first_example, None, [photo, *view], show_progress="hidden", **drawing),
-            examples.select(service.chosen_example, None, [photo, *view], show_progress_on=clip, **drawing),
-        ):
-            outdate_downloads(event)
 
         # Changes that need no network
         changed = gr.on(
@@ -278,8 +258,42 @@ def build(service: Service) -> gr.Blocks:
         )
         outdate_downloads(changed)
         outdate_downloads(seconds.release(lambda: None, **quietly))
-        density.release(service.draw, [ticket, density], paths, trigger_mode="always_last", **drawing)
-        paths.select(service.point, ticket, [point, point_words], trigger_mode="always_last", **drawing)
+        drawn = density.release(service.draw, [ticket, density], paths, trigger_mode="always_last", **drawing)
+        pointed = paths.select(service.point, ticket, [point, point_words], trigger_mode="always_last", **drawing)
+
+        # The results
+        run.click(lambda: gr.update(visible=True), None, stop, js=SHOW_ANSWER, **quietly)
+        ran = run.click(
+            service.run,
+            [photo, model, detail, *clip_controls, density, ticket],
+            view,
+            show_progress_on=clip,
+            **networks,
+            **unlisted,
+        )
+        # Gradio goes on with `then` after a success only.
+        ran.then(hide_stop, None, stop, **quietly)
+        # The clip goes on: Gradio writes a large "Error" over it, and sometimes for work that was only cancelled.
+        ran.failure(lambda: (gr.update(visible=False), gr.skip()), None, [stop, clip], **quietly)
+        ran.success(service.outdate_old_downloads, [turn, ticket], [wanted, *downloads], **quietly)
+        # Work that has begun ends by itself and the page keeps what it shows; who still waits in line is cancelled.
+        stop.click(service.stop_or_leave_line, stopped_in_line, [stopped_in_line, stop], **quietly)
+        stopped_in_line.change(service.stop, cancels=[ran], **quietly)
+        page.unload(service.stop)
+
+        # Another photo: nothing that is still under way for the one before may arrive beside it.
+        old = [ran, changed, drawn, pointed]
+        photo.input(service.abandon, None, stop, cancels=old, **quietly)
+        photo.input(service.no_answer, None, view, **quietly)
+        photo.input(service.outdate_downloads, [turn, ticket], [wanted, *downloads], **quietly)
+        examples.select(service.abandon, None, stop, cancels=old, js=SHOW_ANSWER, **quietly)
+        # Not in line behind the files that each visit asks for: the page would stay empty meanwhile.
+        at_once: dict[str, Any] = {"queue": False, **unlisted}
+        for event in (
+            page.load(service.first_example, None, [photo, *view], show_progress="hidden", **at_once),
+            examples.select(service.chosen_example, None, [photo, *view], show_progress_on=clip, **at_once),
+        ):
+            outdate_downloads(event)
 
         _add_api(service, networks)
     page.queue(max_size=limits.queue)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
+import tempfile
 from typing import Any
 
 import gradio as gr
@@ -62,8 +64,15 @@ def serve(host: str | None = None, port: int | None = None, mcp: bool = False) -
     # Being told to end, as a container is, deletes the visitors' files as Ctrl-C does.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
     limits = Limits()
-    page, service = create(limits)
-    try:
-        page.launch(server_name=host, server_port=port, share=False, quiet=False, **launch_settings(limits, mcp))
-    finally:
-        service.close()
+    parent = os.environ.get("GRADIO_TEMP_DIR")
+    if parent:
+        os.makedirs(parent, exist_ok=True)
+    # A folder of this process alone, for uploads too: Gradio deletes them only when it is closed in its own way.
+    with tempfile.TemporaryDirectory(prefix="motion-offsets-", dir=parent, ignore_cleanup_errors=True) as private:
+        os.environ["GRADIO_TEMP_DIR"] = private
+        page, service = create(limits)
+        try:
+            page.launch(server_name=host, server_port=port, share=False, quiet=False, **launch_settings(limits, mcp))
+        finally:
+            page.close(verbose=False)
+            service.close()

@@ -61,9 +61,11 @@ def plainly(handler: Handler) -> Handler:
 
 @dataclass
 class Turn:
-    """How often one visitor's downloads have become outdated; files of an earlier turn are not handed out."""
+    """How often one visitor's downloads have become outdated, and the answer they are of; files of an earlier turn are
+    not handed out."""
 
     number: int = 0
+    ticket: str | None = None
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,13 @@ class View:
     def outputs(self) -> tuple[Any, ...]:
         """In the order of the page's outputs."""
         pictures = tuple(str(path) for path in self.before_after)
-        return self.ticket, self.summary, str(self.clip), pictures, str(self.trajectories), str(self.flow)
+        files = str(self.clip), pictures, str(self.trajectories), str(self.flow)
+        return self.ticket, self.summary, *files, *_no_point()
+
+
+def _no_point() -> tuple[Any, str]:
+    """The place of an enlarged point while none has been clicked, and its words."""
+    return gr.update(value=None, visible=False), text.POINT_HINT
 
 
 class Service:
@@ -102,6 +110,8 @@ class Service:
         self._for_examples = Workplace(None, float("inf"))
         self.examples = find_examples()
         self._views: list[Future[View]] = []
+        self._example_files: dict[str, Future[tuple[Path, ...]]] = {}
+        self._example_lock = threading.Lock()
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="examples")
         self._closing = threading.Event()
 
@@ -138,16 +148,19 @@ class Service:
         answer = find(self.default_model, photo, self.limits.memory)
         folder = self._for_examples.new_folder()
         shutil.copyfile(example.path, folder / EXAMPLE_PHOTO)  # Gradio serves nothing from where packages lie
-        return self._view(answer, self.answers.put(answer, pinned=True), ClipSettings(), FIRST_DENSITY, folder)
+        return self._view(answer, ClipSettings(), FIRST_DENSITY, folder, pinned=True)
 
-    def _view(self, answer: Answer, ticket: str, settings: ClipSettings, density: float, folder: Path) -> View:
+    def _view(
+        self, answer: Answer, settings: ClipSettings, density: float, folder: Path, pinned: bool = False
+    ) -> View:
+        """The view of an answer; it is kept once everything is drawn, so that work stopped before leaves nothing."""
         return View(
-            ticket=ticket,
             summary=text.summary_html(words.summary(answer), *words.consistency_words(answer.consistency)),
             clip=rendering.clip(answer, settings, folder),
             before_after=rendering.before_after(answer, folder),
             trajectories=self._drawn(answer, density, folder),
             flow=rendering.flow(answer, folder),
+            ticket=self.answers.put(answer, pinned),
         )
 
     def _drawn(self, answer: Answer, density: float, folder: Path) -> Path:
@@ -201,25 +214,40 @@ class Service:
         request: gr.Request,
         progress: gr.Progress = gr.Progress(),  # noqa: B008  (how Gradio finds it)
     ) -> tuple[Any, ...]:
-        """The button: everything from the photo to the view."""
+        """The button: everything from the photo to the view. Stopped, it leaves the page as it is."""
         settings = ClipSettings(frames, fps, bool(back_and_forth), seconds)
         settings.check(self.limits)
         job = self._job(progress)
-        with self.jobs.running(str(request.session_hash), job):
-            job.step(text.STEP_READ, 0.02)
-            picture = open_photo(photo, self._working_pixels(detail), self.limits)
-            job.step(text.STEP_NETWORKS, 0.1)
-            answer = find(self._checked_model(model), picture, self.limits.memory)
-            job.step(text.STEP_DRAW, 0.8)
-            self.answers.drop(old_ticket)
-            ticket = self.answers.put(answer)
-            view = self._view(answer, ticket, settings, density, self.workplace.new_folder())
-            job.step(text.STEP_DRAW, 1.0)
+        try:
+            with self.jobs.running(str(request.session_hash), job):
+                job.step(text.STEP_READ, 0.02)
+                picture = open_photo(photo, self._working_pixels(detail), self.limits)
+                answer = find(self._checked_model(model), picture, self.limits.memory)
+                job.step(text.STEP_DRAW, 0.8)
+                view = self._view(answer, settings, density, self.workplace.new_folder())
+        except StoppedError:
+            gr.Info(text.STOPPED, title="Stopped")
+            return tuple(gr.skip() for _ in self.no_answer())
+        self.answers.drop(old_ticket)
         return view.outputs()
 
+    def no_answer(self) -> tuple[Any, ...]:
+        """The page with a photo that has not been answered yet."""
+        return None, text.ready_html(), None, None, None, None, *_no_point()
+
     def stop(self, request: gr.Request) -> None:
-        """The visitor's wish, or their leaving: whatever runs for them ends."""
+        """The visitor leaves: whatever runs for them ends."""
         self.jobs.stop(str(request.session_hash))
+
+    def stop_or_leave_line(self, times: float, request: gr.Request) -> tuple[Any, Any]:
+        """The wish to stop: what runs for the visitor ends; with nothing running yet, the place in line is left."""
+        running = self.jobs.stop(str(request.session_hash))
+        return gr.skip() if running else times + 1, gr.update(visible=False)
+
+    def abandon(self, request: gr.Request) -> Any:
+        """Another photo is there: what runs for the one before ends, and with it the button that stops it."""
+        self.stop(request)
+        return gr.update(visible=False)
 
     @plainly
     def clip(self, ticket: str | None, frames: int, fps: float, back_and_forth: bool, seconds: float) -> str:
@@ -244,10 +272,16 @@ class Service:
         picture.save(target)
         return gr.update(value=str(target), visible=True), words.point_words(x, y, path)
 
-    def outdate_downloads(self, turn: Turn) -> tuple[Any, ...]:
+    def outdate_downloads(self, turn: Turn, ticket: str | None) -> tuple[Any, ...]:
         """Switch the downloads off: they are no longer what the page shows."""
-        turn.number += 1
+        turn.number, turn.ticket = turn.number + 1, ticket
         return turn.number, *[gr.update(interactive=False)] * len(text.DOWNLOADS)
+
+    def outdate_old_downloads(self, turn: Turn, ticket: str | None) -> tuple[Any, ...]:
+        """Switch them off if the page shows another answer; after work that was stopped it does not."""
+        if ticket == turn.ticket:
+            return tuple(gr.skip() for _ in (turn, *text.DOWNLOADS))
+        return self.outdate_downloads(turn, ticket)
 
     @plainly
     def downloads(
@@ -259,17 +293,31 @@ class Service:
         number = turn.number
         settings = ClipSettings(frames, fps, bool(back_and_forth), seconds)
         settings.check(self.limits)
-        answer, folder = self.answers.get(ticket), self.workplace.new_folder()
-        files = (
+        answer = self.answers.get(ticket)
+        if self.answers.pinned(ticket) and settings == ClipSettings():
+            files = self._files_of_example(ticket, answer)
+        else:
+            files = self._files(answer, settings, self.workplace.new_folder())
+        if turn.number != number:
+            return tuple(gr.skip() for _ in files)
+        return tuple(gr.update(value=str(path), interactive=True) for path in files)
+
+    def _files(self, answer: Answer, settings: ClipSettings, folder: Path) -> tuple[Path, ...]:
+        return (
             rendering.long_clip(answer, settings, folder),
             rendering.gif(answer, settings, folder),
             rendering.frames_zip(answer, settings, folder),
             rendering.sharp_png(answer, folder),
             rendering.offsets_npz(answer, settings, folder),
         )
-        if turn.number != number:
-            return tuple(gr.skip() for _ in files)
-        return tuple(gr.update(value=str(path), interactive=True) for path in files)
+
+    def _files_of_example(self, ticket: str, answer: Answer) -> tuple[Path, ...]:
+        """Every visit asks for them: whoever comes first has them made, and everybody gets the same."""
+        with self._example_lock:
+            if ticket not in self._example_files:
+                folder = self._for_examples.new_folder()
+                self._example_files[ticket] = self._worker.submit(self._files, answer, ClipSettings(), folder)
+        return self._example_files[ticket].result(timeout=self.limits.seconds)
 
     # The API
 

@@ -51,9 +51,11 @@ DOWNLOADS = ("Clip (MP4)", "Clip (GIF)", "Frames (ZIP)", "Sharp picture (PNG)", 
 DOWNLOADS_TITLE = "Take it with you"
 
 STEP_READ = "Reading the photo"
-STEP_NETWORKS = "Finding the motion and the sharp picture"
+STEP_MOTION = "Finding the motion"
+STEP_SHARP = "Finding the sharp picture"
+STEP_COMPARE = "Blurring it again, to compare"
 STEP_DRAW = "Drawing"
-STOPPED = "Stopped; nothing was kept."
+STOPPED = "The page shows what it showed before."
 OUR_FAULT = "Something went wrong on our side; please try again, or try another photo."
 
 
@@ -88,7 +90,8 @@ def detail_choices(limits: Limits) -> list[tuple[str, int]]:
 
 def about(limits: Limits) -> str:
     """The fold at the foot of the page."""
-    hours, megabytes = limits.keep_seconds * 2 / 3600, limits.upload_bytes / 1e6
+    hours, megabytes = limits.keep_seconds / 3600, limits.upload_bytes / 1e6
+    kept = "an hour" if hours == 1 else f"{hours:g} hours"
     return f"""
 **How it works.** While the shutter is open, every point of the scene draws a path across the picture. A network
 estimates those paths from the blur; a second one, told about them, makes the picture sharp; moving the sharp picture
@@ -101,12 +104,12 @@ sharp picture is a good guess, no evidence. The sentence with the tick or the wa
 explains your photo.
 
 **Privacy.** Your photo is used for your answer and for nothing else. It stays in this computer's memory and temporary
-files for at most {hours:.0f} hours, and is then deleted. It is not sent elsewhere.
+files, and is deleted once it has not been used for {kept}. It is not sent elsewhere.
 
 **Limits.** Photos of up to {megabytes:.0f} MB and {limits.upload_pixels / 1e6:.0f} megapixels; larger ones than the
 chosen detail are scaled down. Up to {limits.seconds:.0f} seconds of work a photo, and up to {limits.queue} people in
 line.
 
-**For programs.** `/extract`, `/deblur` and `/trajectories` can be called with `gradio_client` or curl; see "Use via
-API" below.
+**For programs.** `/extract`, `/deblur` and `/trajectories` can be called with `gradio_client` or curl; the
+project's README shows how.
 """

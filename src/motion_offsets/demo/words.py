@@ -14,6 +14,8 @@ from .answers import Answer
 # Below this the sharp frame, blurred again, visibly differs from the photo. The paper's networks reach 35 to 39 dB.
 LOW_CONSISTENCY = 28.0
 GOOD_CONSISTENCY = 34.0
+# Above this the photo held next to nothing to begin with: the sharp frames of real photos are a few times as sharp.
+MAX_GAIN = 20.0
 # Mean cosine of twice the angle between the paths and their common axis, from which on they count as sharing it.
 ONE_AXIS = 0.8
 NO_ONE_AXIS = "along different lines from place to place"
@@ -82,6 +84,9 @@ def point_words(x: int, y: int, path: np.ndarray) -> str:
 def consistency_words(consistency: dict[str, Any]) -> tuple[str, bool]:
     """How far to trust the answer, in a sentence, and whether that is a warning."""
     psnr = f"{consistency['reblur_psnr']:.1f} dB"
+    # Where the photo holds no differences at all, its blur is zero.
+    if consistency["blur"] == 0 or consistency["sharpness_gain"] > MAX_GAIN:
+        return "The photo is almost flat: without edges or texture there is nothing to see motion by.", True
     if consistency["unchanged"]:
         return (
             "The photo looks blurred, yet the sharp frame is hardly sharper: the networks did not understand this "
