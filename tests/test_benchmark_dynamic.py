@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from motion_offsets.benchmark_dynamic import DynamicCases, dynamic_case, path_error, video_psnr
+from motion_offsets.benchmark_dynamic import DynamicCases, dynamic_case, video_psnr
 from motion_offsets.configuration_etraj import EtrajConfig
 from motion_offsets.configuration_ma_dmphn import MaDmphnConfig
 from motion_offsets.data.cutouts import Cutout
@@ -18,7 +18,7 @@ from motion_offsets.data.dynamic_scenes import GAMMA
 from motion_offsets.errors import BadInputError
 from motion_offsets.evaluation import run, to_json, to_markdown
 from motion_offsets.exposure import create_blur
-from motion_offsets.metrics import psnr
+from motion_offsets.metrics import psnr, trajectory_error
 from motion_offsets.modeling_etraj import EtrajModel
 from motion_offsets.modeling_ma_dmphn import MaDmphnForImageDeblurring
 
@@ -75,13 +75,13 @@ def test_paths_are_compared_in_the_better_direction_of_time_pixel_by_pixel() -> 
     valid = torch.ones(1, 1, 6, 7, dtype=torch.bool)
     mixed = true.clone()
     mixed[..., :3] = true.flip(1)[..., :3]
-    assert path_error(mixed, true, valid) == 0
+    assert trajectory_error(mixed, true, valid=valid) == 0
     shifted = true + torch.tensor([3.0, 4.0]).view(1, 1, 2, 1, 1)
-    assert path_error(shifted, true, valid) == pytest.approx(5, abs=0.5)
+    assert trajectory_error(shifted, true, valid=valid).item() == pytest.approx(5, abs=0.5)
     valid[...] = False
     valid[..., 0, 0] = True
     true[..., 0, 0] = 0
-    assert path_error(torch.full_like(true, 2), true, valid) == pytest.approx(8**0.5)
+    assert trajectory_error(torch.full_like(true, 2), true, valid=valid).item() == pytest.approx(8**0.5)
 
 
 def test_a_clip_run_backwards_scores_the_same() -> None:

@@ -39,7 +39,7 @@ from .data.photos import read_photo
 from .data.scene_sampling import SceneRecipe, sample_scene
 from .errors import BadInputError
 from .exposure import expose
-from .metrics import psnr, ssim
+from .metrics import psnr, ssim, trajectory_error
 from .trajectories import offsets_at, sample_times, trajectory_basis
 from .video import whole_file
 
@@ -209,21 +209,6 @@ def _read_case(path: Path) -> DynamicCase:
         )
 
 
-def path_error(found: Tensor, true: Tensor, valid: Tensor) -> float:
-    """Mean distance of the paths from the true ones over the whole exposure, the better direction of time a pixel.
-
-    Args:
-        found: ``(1, N, 2, H, W)``, pixels.
-        true: the same shape.
-        valid: ``(1, 1, H, W)`` bool, the pixels that count.
-
-    Returns:
-        Pixels.
-    """
-    forwards, backwards = ((path - true).norm(dim=2).mean(1) for path in (found, found.flip(1)))
-    return float(torch.minimum(forwards, backwards)[valid[:, 0]].mean(dtype=torch.float64))
-
-
 def video_psnr(frames: Tensor, true: Tensor) -> float:
     """Mean PSNR in dB of the frames ``(1, T, 3, H, W)``, the clip run in the better direction of time."""
     return max(float(psnr(clip[0], true[0]).mean()) for clip in (frames, frames.flip(1)))
@@ -258,8 +243,8 @@ def _answer(case: DynamicCase, pipeline: BlurToVideoPipeline, dtype: torch.dtype
 def _score(case: DynamicCase, answer: _Answer) -> dict[str, float | None]:
     still, deblurred = torch.zeros_like(case.offsets), answer.deblurred
     scores: dict[str, float | None] = {
-        "trajectory_error": path_error(answer.offsets, case.offsets, case.valid),
-        "trajectory_error_zero": path_error(still, case.offsets, case.valid),
+        "trajectory_error": float(trajectory_error(answer.offsets, case.offsets, valid=case.valid)),
+        "trajectory_error_zero": float(trajectory_error(still, case.offsets, valid=case.valid)),
         "reblur_psnr": float(psnr(answer.reblurred, case.blurred)),
         "reblur_ssim": float(ssim(answer.reblurred, case.blurred)),
         "blurred_psnr": float(psnr(case.blurred, case.sharp)),

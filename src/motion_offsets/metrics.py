@@ -97,7 +97,7 @@ def motion_mse_published(displacement: Tensor, target: Tensor, border: int = MOT
     return (found.abs() - true.abs()).square().mean(dim=(1, 2, 3))
 
 
-def trajectory_error(motion_offsets: Tensor, target: Tensor, border: int = 0) -> Tensor:
+def trajectory_error(motion_offsets: Tensor, target: Tensor, border: int = 0, valid: Tensor | None = None) -> Tensor:
     """Mean distance of a path from the true one over the whole exposure, pixels, whichever way time runs.
 
     In each pixel the distances of the N samples are averaged, for the path as it is and for its reversal in time; the
@@ -107,9 +107,10 @@ def trajectory_error(motion_offsets: Tensor, target: Tensor, border: int = 0) ->
         motion_offsets: ``(B, N, 2, H, W)``, dx and dy, at N times that are symmetric about t = 0.
         target: the true offsets, the same shape.
         border: pixels left out at each border.
+        valid: ``(B, 1, H, W)`` bool, the pixels that count; by default all.
 
     Returns:
-        ``(B,)`` float64.
+        ``(B,)`` float64; NaN where no pixel counts.
 
     Raises:
         BadInputError: the shapes differ or leave nothing inside the border.
@@ -118,7 +119,11 @@ def trajectory_error(motion_offsets: Tensor, target: Tensor, border: int = 0) ->
     if found.ndim != 5:
         raise BadInputError(f"motion offsets have shape {tuple(found.shape)}; they have to be (B, N, 2, H, W)")
     forwards, backwards = (torch.linalg.vector_norm(path - true, dim=2).mean(dim=1) for path in (found, found.flip(1)))
-    return torch.minimum(forwards, backwards).mean(dim=(1, 2))
+    error = torch.minimum(forwards, backwards)
+    if valid is None:
+        return error.mean(dim=(1, 2))
+    counts = valid[:, 0, border : valid.shape[2] - border, border : valid.shape[3] - border]
+    return torch.where(counts, error, 0).sum(dim=(1, 2)) / counts.sum(dim=(1, 2))
 
 
 def _check_pair(what: str, images: Tensor, references: Tensor) -> None:
