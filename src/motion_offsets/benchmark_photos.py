@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from .cli_arguments import find_photos
+from .data.photos import seed_of_name
 from .errors import BadInputError
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ QUEUED = 3
 
 def photo_generator(name: str) -> np.random.Generator:
     """The random generator that a photo's name seeds, without its folder and suffix."""
-    return np.random.default_rng(int.from_bytes(hashlib.sha256(Path(name).stem.encode()).digest()[:16], "big"))
+    return np.random.default_rng(seed_of_name(name))
 
 
 def photos_of(images: str | os.PathLike[str], limit: int | None) -> list[Path]:

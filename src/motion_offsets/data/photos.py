@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -30,6 +31,11 @@ def list_photos(folders: str | Path | Sequence[str | Path]) -> list[Path]:
             raise BadInputError(f"{folder}: no photos in it; give a folder of sharp photos (JPEG or PNG)")
         found += photos
     return found
+
+
+def seed_of_name(photo: str | Path) -> int:
+    """The seed that a photo's name stands for, without its folder and suffix: the same in every run, anywhere."""
+    return int.from_bytes(hashlib.sha256(Path(photo).stem.encode()).digest()[:16], "big")
 
 
 def read_photo(path: str | Path) -> np.ndarray:

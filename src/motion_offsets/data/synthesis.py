@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -24,6 +23,7 @@ from .frame_average import Gamma, average_frames, check_gamma
 from .high_fps import MIN_FPS, Skipped, video_windows
 from .layouts import SPLITS
 from .pair_writers import FlatWriter, PairWriter, ParquetWriter, WriteError
+from .photos import seed_of_name
 from .recipes import MAX_PHOTO_SIDE, RECIPES
 from .sequences import check_stride, check_window
 from .synthesis_card import card
@@ -205,8 +205,7 @@ class Synthesis:
             yield number, partial(self._blurred, source, photo, number)
 
     def _blurred(self, source: Path, photo: np.ndarray, number: int) -> Pictures:
-        name = int.from_bytes(hashlib.sha256(source.stem.encode()).digest()[:16], "big")
-        generator = np.random.default_rng((self.settings.seed, name, number))
+        generator = np.random.default_rng((self.settings.seed, seed_of_name(source), number))
         try:
             return RECIPES[str(self.settings.recipe)](photo, generator, self.settings.gamma, self._objects)
         except BadInputError as error:
