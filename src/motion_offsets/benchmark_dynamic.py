@@ -22,6 +22,7 @@ from scipy import stats
 from torch import Tensor
 
 from .benchmark_photos import (
+    Example,
     Progress,
     Row,
     Score,
@@ -38,9 +39,12 @@ from .data.dynamic_scenes import GAMMA, Scene, Window, render, true_offsets
 from .data.photos import read_photo
 from .data.scene_sampling import SceneRecipe, sample_scene
 from .errors import BadInputError
+from .evaluation_costs import Stopwatch
 from .exposure import expose
-from .metrics import psnr, ssim, trajectory_error
-from .trajectories import offsets_at, sample_times, trajectory_basis
+from .feature_tracks import follow_features, track_figures, where_valid
+from .flat_regions import flat_regions, mean_length
+from .metrics import psnr, ssim, trajectory_error, video_psnr
+from .trajectories import align_time, offsets_at, sample_times, trajectory_basis
 from .video import whole_file
 
 if TYPE_CHECKING:
@@ -50,9 +54,12 @@ VERSION = 1  # of the scenes; another one does not use this one's cache
 MARGIN = 24  # pixels of the photo that the camera can turn towards
 SMALLEST = 160  # shortest side of a photo, pixels
 SAMPLES, FRAMES = 15, 7
+FRAME_TIMES = sample_times(FRAMES)
 RECIPE = SceneRecipe(lights_share=0.15)
 NOISE = (1.0, 0.01, 0.5)  # every image has some noise, half of them are JPEG files
 CACHE_VARIABLE = "MOTION_OFFSETS_CACHE"
+# What a photo without a flat region or a track has no figure of.
+PARTLY = ("flat_length", "flat_length_true", "track_distance", "track_distance_zero", "track_distance_true")
 
 
 @dataclass(frozen=True)
@@ -83,6 +90,10 @@ class DynamicCase:
         away = path - path[:1]
         across = (away[:, 0] * chord[1] - away[:, 1] * chord[0]).abs() / chord.norm(dim=0).clamp(min=1e-6)
         return float(across.amax(0)[self.valid[0, 0]].median()) if self.valid.any() else 0.0
+
+    def offsets_of_frames(self) -> Tensor:
+        """``(1, 7, 2, H, W)``, the true offsets at the times of the frames, on straight lines between the samples."""
+        return offsets_at(self.offsets.flatten(1, 2), FRAME_TIMES, "zero-constraint")
 
 
 def dynamic_case(photo: np.ndarray, name: str, objects: Sequence[Cutout]) -> DynamicCase:
@@ -209,35 +220,41 @@ def _read_case(path: Path) -> DynamicCase:
         )
 
 
-def video_psnr(frames: Tensor, true: Tensor) -> float:
-    """Mean PSNR in dB of the frames ``(1, T, 3, H, W)``, the clip run in the better direction of time."""
-    return max(float(psnr(clip[0], true[0]).mean()) for clip in (frames, frames.flip(1)))
-
-
 @dataclass(frozen=True)
 class _Answer:
     offsets: Tensor
+    offsets_of_frames: Tensor
     reblurred: Tensor
     deblurred: Tensor | None
     frames: Tensor | None
     consistency: float | None
+    seconds: dict[str, float | None]
 
 
 def _answer(case: DynamicCase, pipeline: BlurToVideoPipeline, dtype: torch.dtype | None) -> _Answer:
     blurred = pipeline.preprocess(case.blurred[0])
-    points = pipeline.estimate(blurred, dtype=dtype)
+    watch = Stopwatch(blurred.device)
+    with watch.part("estimator"):
+        points = pipeline.estimate(blurred, dtype=dtype)
     basis = trajectory_basis(pipeline.trajectory, sample_times(SAMPLES), pipeline.num_samples)
     # The truth was averaged in linear light, whatever the estimator was trained with.
     reblurred = expose(case.sharp.to(points.device), points, basis.to(points.device), gamma=GAMMA)
     offsets = offsets_at(points, sample_times(SAMPLES), pipeline.trajectory)
+    with watch.part("direction of time"):
+        aligned = align_time(points, pipeline.trajectory)
     deblurred = frames = consistency = None
     if pipeline.deblurrer is not None:
-        deblurred = pipeline.deblur(blurred, points if pipeline.estimators_agree else None, dtype=dtype)
-        times = torch.linspace(-1, 1, FRAMES).tolist()
-        frames = torch.stack([frame.float().cpu() for frame in pipeline.frames(deblurred, points, times)], 1)
+        shared = points if pipeline.estimators_agree else None
+        with watch.part("deblurrer"):
+            deblurred = pipeline.deblur(blurred, shared, dtype=dtype)
+        with watch.part("clip"):
+            clip = torch.stack(list(pipeline.frames(deblurred, points, FRAME_TIMES.tolist())), 1)
+        frames = clip.float().cpu()
         consistency = pipeline.assess(blurred, deblurred, pipeline.reblur(deblurred, points), points).reblur_psnr
         deblurred = deblurred.float().cpu()
-    return _Answer(offsets.float().cpu(), reblurred.float().cpu(), deblurred, frames, consistency)
+    of_frames = offsets_at(aligned, FRAME_TIMES, pipeline.trajectory).float().cpu()
+    made = (offsets.float().cpu(), of_frames, reblurred.float().cpu(), deblurred, frames)
+    return _Answer(*made, consistency, watch.figures())
 
 
 def _score(case: DynamicCase, answer: _Answer) -> dict[str, float | None]:
@@ -263,8 +280,21 @@ def _score(case: DynamicCase, answer: _Answer) -> dict[str, float | None]:
         "bend": case.bend,
         "depth_effect": case.depth_effect,
         "consistency": answer.consistency,
+        "megapixels": case.blurred.shape[2] * case.blurred.shape[3] / 1e6,
     }
-    return {**scores, **facts}
+    return {**scores, **_score_tracks(case, answer), **_score_flat(case, answer), **facts, **answer.seconds}
+
+
+def _score_tracks(case: DynamicCase, answer: _Answer) -> dict[str, float | None]:
+    # Where the truth is not known all the time, it could not tell how good a track is.
+    tracks = where_valid(follow_features(case.frames[0]), case.valid)
+    return track_figures(tracks, answer.offsets_of_frames[0], case.offsets_of_frames()[0])
+
+
+def _score_flat(case: DynamicCase, answer: _Answer) -> dict[str, float | None]:
+    flat = flat_regions(case.blurred) & case.valid[:, 0]
+    found, true = (offsets[:, -1] - offsets[:, 0] for offsets in (answer.offsets, case.offsets))
+    return {"flat_length": mean_length(found, flat), "flat_length_true": mean_length(true, flat)}
 
 
 class DynamicBenchmark:
@@ -285,15 +315,22 @@ class DynamicBenchmark:
         case = self.cases.case(self.cases.photos[number])
         yield partial(_row, self.name(number), case, _answer(case, pipeline, dtype))
 
+    def example(self, number: int, pipeline: BlurToVideoPipeline) -> Example:
+        case = self.cases.case(self.cases.photos[number])
+        return Example(case.blurred, case.sharp, GAMMA, case.offsets, case.frames, case.valid)
+
     def figures(self, rows: Sequence[Row]) -> dict[str, Any]:
         """``images``; the means over all scenes of ``trajectory_error`` in pixels, PSNR and SSIM reblurred and
         deblurred, ``video_psnr`` of seven frames, each beside what doing nothing scores (``..._zero``,
         ``blurred_...``, the deblurred or the blurred frame repeated); the rank correlation of the consistency with the
-        trajectory error, which is to be negative; and what the scenes are like: ``valid_share``, median ``bend`` of
-        the paths, ``depth_effect`` and ``motion_length`` in pixels, ``data_sha256``. What needs a deblurrer is
-        ``None`` without one."""
-        figures: dict[str, Any] = means(rows)
+        trajectory error, which is to be negative; ``track_distance`` in pixels from the ``tracks`` of feature points
+        through the true frames (Fig. 9), beside that of no motion and of the truth; ``flat_length``, the estimated
+        displacement's length in pixels where the photo is flat, beside the true one's there; median seconds a photo of
+        ``megapixels``; and what the scenes are like: ``valid_share``, median ``bend`` of the paths, ``depth_effect``
+        and ``motion_length`` in pixels, ``data_sha256``. What needs a deblurrer is ``None`` without one."""
+        figures: dict[str, Any] = means(rows, PARTLY)
         figures.pop("consistency")
+        figures["tracks"] = sum(row["tracks"] for row in rows)
         figures["bend"] = float(np.median([row["bend"] for row in rows]))
         figures["consistency_rank_correlation"] = _rank_correlation(rows)
         return {"images": len(rows), **figures, "data_sha256": data_sha256(rows)}

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from .benchmark_photos import (
+    Example,
     Progress,
     Row,
     Score,
@@ -29,6 +30,8 @@ from .benchmark_photos import (
 )
 from .data.motion_flow import blur_with_flow, sample_flow, valid_window
 from .errors import BadInputError
+from .evaluation_costs import Stopwatch
+from .flat_regions import flat_regions, mean_length
 from .metrics import MOTION_BORDER, motion_mse, motion_mse_published, psnr, ssim
 from .trajectories import offsets_at
 
@@ -146,11 +149,19 @@ class MotionFlowBenchmark:
         for pair in motion_flow_pairs(sharp, str(photo)):
             yield partial(_score, pair, *_answers(pair, pipeline, dtype), self.line_kernels)
 
+    def example(self, number: int, pipeline: BlurToVideoPipeline) -> Example:
+        photo = self.photos[number]
+        pair = next(motion_flow_pairs(pipeline.preprocess(photo).float().cpu(), str(photo)))
+        ends = torch.stack([-pair.flow / 2, pair.flow / 2], dim=1)
+        return Example(pair.blurred, pair.sharp, pipeline.estimator.config.gamma, ends)
+
     def figures(self, rows: Sequence[Row]) -> dict[str, Any]:
         """``images``, ``pairs``, the means over all pairs of the figures of :func:`score_motion` and of
-        :func:`score_sharp` (``None`` without a deblurrer), ``motion_length`` in pixels, and ``data_sha256``, the
-        checksum of the blurred images."""
-        return {"images": len(self), "pairs": len(rows), **means(rows), "data_sha256": data_sha256(rows)}
+        :func:`score_sharp` (``None`` without a deblurrer), ``motion_length`` in pixels, ``flat_length`` of the
+        estimated and ``flat_length_true`` of the true displacement where the photo is flat, median seconds a photo of
+        ``megapixels``, and ``data_sha256``, the checksum of the blurred images."""
+        found = means(rows, ("flat_length", "flat_length_true"))
+        return {"images": len(self), "pairs": len(rows), **found, "data_sha256": data_sha256(rows)}
 
 
 def evaluate_motion_flow(
@@ -166,21 +177,30 @@ def evaluate_motion_flow(
 
 def _answers(
     pair: MotionFlowPair, pipeline: BlurToVideoPipeline, dtype: torch.dtype | None
-) -> tuple[Tensor, Tensor, Tensor | None]:
-    """The displacement, the true sharp frame reblurred by the motion, and the deblurred image."""
+) -> tuple[Tensor, Tensor, Tensor | None, dict[str, float | None]]:
+    """The displacement, the true sharp frame reblurred by the motion, the deblurred image, and the seconds it took."""
     blurred = pipeline.preprocess(pair.blurred[0])
-    control_points = pipeline.estimate(blurred, dtype=dtype)
+    watch = Stopwatch(blurred.device)
+    with watch.part("estimator"):
+        control_points = pipeline.estimate(blurred, dtype=dtype)
     ends = offsets_at(control_points, [-1.0, 1.0], pipeline.trajectory)
     reblurred = pipeline.reblur(pair.sharp.to(blurred.device), control_points)
     deblurred = None
     if pipeline.deblurrer is not None:
         shared = control_points if pipeline.estimators_agree else None
-        deblurred = pipeline.deblur(blurred, shared, dtype=dtype).float().cpu()
-    return (ends[:, 1] - ends[:, 0]).float().cpu(), reblurred.float().cpu(), deblurred
+        with watch.part("deblurrer"):
+            deblurred = pipeline.deblur(blurred, shared, dtype=dtype)
+        deblurred = deblurred.float().cpu()
+    return (ends[:, 1] - ends[:, 0]).float().cpu(), reblurred.float().cpu(), deblurred, watch.figures()
 
 
 def _score(
-    pair: MotionFlowPair, displacement: Tensor, reblurred: Tensor, deblurred: Tensor | None, line_kernels: bool
+    pair: MotionFlowPair,
+    displacement: Tensor,
+    reblurred: Tensor,
+    deblurred: Tensor | None,
+    seconds: dict[str, float | None],
+    line_kernels: bool,
 ) -> Row:
     row: Row = {"photo": Path(pair.name).name, **score_motion(pair, displacement, reblurred)}
     row |= {"deblur_psnr": None, "deblur_ssim": None} if deblurred is None else score_sharp(pair, deblurred)
@@ -189,4 +209,7 @@ def _score(
         row["line_reblur_psnr"] = float(psnr(along_lines, pair.blurred))
         row["line_reblur_ssim"] = float(ssim(along_lines, pair.blurred))
     row["motion_length"] = float(pair.flow.norm(dim=1).mean())
-    return {**row, "image_sha256": image_sha256(pair.blurred)}
+    flat = flat_regions(pair.blurred)
+    row["flat_length"], row["flat_length_true"] = mean_length(displacement, flat), mean_length(pair.flow, flat)
+    row["megapixels"] = pair.flow.shape[2] * pair.flow.shape[3] / 1e6
+    return {**row, **seconds, "image_sha256": image_sha256(pair.blurred)}

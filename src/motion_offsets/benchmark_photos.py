@@ -6,8 +6,9 @@ import hashlib
 import math
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
@@ -43,6 +44,27 @@ def photos_of(images: str | os.PathLike[str], limit: int | None) -> list[Path]:
     return sorted(find_photos([str(folder)]), key=lambda photo: photo.name)[:limit]
 
 
+@dataclass(frozen=True)
+class Example:
+    """One question with its answer, to draw pictures of.
+
+    Args:
+        blurred: ``(1, 3, H, W)`` in [0, 1].
+        sharp: the true frame at t = 0, like ``blurred``.
+        gamma: light in which the exposure was averaged, see :func:`~motion_offsets.exposure.create_blur`.
+        offsets: ``(1, N, 2, H, W)``, the true motion offsets evenly over the exposure, pixels, if they are known.
+        frames: ``(1, T, 3, H, W)``, the true frames evenly over the exposure, if there are any.
+        valid: ``(1, 1, H, W)`` bool, where the true offsets are defined; by default everywhere.
+    """
+
+    blurred: Tensor
+    sharp: Tensor
+    gamma: float | None = None
+    offsets: Tensor | None = None
+    frames: Tensor | None = None
+    valid: Tensor | None = None
+
+
 class Benchmark(Protocol):
     """Questions with known answers, by number: what a run goes through, alone or with a share of the numbers."""
 
@@ -57,6 +79,10 @@ class Benchmark(Protocol):
 
     def scores(self, number: int, pipeline: BlurToVideoPipeline, dtype: torch.dtype | None) -> Iterator[Score]:
         """Run the networks, and give for each row a function that computes it, on the CPU and in no hurry."""
+        ...
+
+    def example(self, number: int, pipeline: BlurToVideoPipeline) -> Example:
+        """What is known of a number; the first of several."""
         ...
 
     def figures(self, rows: Sequence[Row]) -> dict[str, Any]:
@@ -94,12 +120,19 @@ def data_sha256(rows: Sequence[Row]) -> str:
     return hashlib.sha256("".join(row["image_sha256"] for row in rows).encode()).hexdigest()
 
 
-def means(scores: Sequence[Row]) -> dict[str, float | None]:
-    """The mean of each figure that is no text; ``None`` where there is none: no deblurrer, a blank photo's PSNR."""
+def means(scores: Sequence[Row], partly: Collection[str] = ()) -> dict[str, float | None]:
+    """The mean of each figure that is no text, but of seconds the median.
+
+    ``None`` where a row has none: no deblurrer, a blank photo's PSNR. The figures named in ``partly`` are means over
+    the rows that have them.
+    """
     found: dict[str, float | None] = {}
     for name in (name for name, value in scores[0].items() if not isinstance(value, str)):
         values = [math.nan if score[name] is None else score[name] for score in scores]
-        mean = float(np.mean(np.array(values, dtype=np.float64)))
+        if name in partly:
+            values = [value for value in values if not math.isnan(value)] or [math.nan]
+        middle = np.median if name.endswith("_seconds") else np.mean
+        mean = float(middle(np.array(values, dtype=np.float64)))
         found[name] = mean if math.isfinite(mean) else None
     return found
 

@@ -327,6 +327,9 @@ def evaluate(
     label_maps: Annotated[
         str | None, typer.Option(help="bsd-dynamic: folder of PNG label maps of the photos, to cut objects from.")
     ] = None,
+    window: Annotated[
+        int | None, typer.Option(help="gopro: the data set is of consecutive frames; average so many, odd.")
+    ] = None,
     limit: Annotated[int | None, typer.Option(help="Only the first so many photos.")] = None,
     output: Annotated[str | None, typer.Option("--output", "-o", help="JSON file to write it to, too.")] = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print a table beside the paper's figures.")] = False,
@@ -348,6 +351,7 @@ def evaluate(
         device=device,
         dtype=dtype,
         label_maps=label_maps,
+        window=window,
     )
     typer.echo(to_markdown(result) if markdown else to_json(result))
 

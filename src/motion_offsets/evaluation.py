@@ -23,7 +23,9 @@ from .benchmark_pairs import PairsBenchmark
 from .benchmark_photos import Benchmark, Progress, run_benchmark
 from .cli_arguments import load_pipeline, pick_device, pick_dtype
 from .errors import BadInputError
+from .evaluation_costs import size_figures
 from .evaluation_tables import to_markdown
+from .feature_tracks import check_opencv
 from .hub import DEFAULT_DEBLURRER, DEFAULT_ESTIMATOR, is_pipeline, pipeline_components, resolve_name
 from .metrics import ssim
 from .video import whole_file
@@ -47,6 +49,7 @@ def run(
     device: str = "auto",
     dtype: str = "auto",
     label_maps: str | os.PathLike[str] | None = None,
+    window: int | None = None,
 ) -> dict[str, Any]:
     """What ``motion-offsets evaluate`` does: load the models, run a benchmark, say what was run with what.
 
@@ -63,15 +66,17 @@ def run(
         device: as everywhere on the command line.
         dtype: as everywhere, but ``"auto"`` is float32, so that figures do not depend on the machine's arithmetic.
         label_maps: for ``bsd-dynamic``, the folder of label maps of the photos, by which objects are cut from them.
+        window: for ``gopro``, where ``images`` holds consecutive frames: how many make a blurred picture, odd.
 
     Returns:
         The figures of the benchmark, and ``benchmark``, ``model``, ``deblurrer``, ``trajectory``, ``num_samples``,
-        ``checkpoints`` (SHA-256 of the weight files), ``device``, ``dtype``, ``seconds`` and ``versions``.
+        ``checkpoints`` (SHA-256 of the weight files), their sizes (:func:`~.evaluation_costs.size_figures`),
+        ``device``, ``dtype``, ``seconds`` and ``versions``.
 
     Raises:
         BadInputError: an unknown benchmark, or anything else that cannot be used; nothing is computed before.
     """
-    questions = open_benchmark(benchmark, images, limit, label_maps)
+    questions = open_benchmark(benchmark, images, limit, label_maps, window=window)
     place = pick_device(device)
     precision = None if dtype == "auto" else pick_dtype(dtype, place)
     # The file is claimed first: a name that cannot be written is refused before minutes of work.
@@ -94,6 +99,7 @@ def open_benchmark(
     limit: int | None = None,
     label_maps: str | os.PathLike[str] | None = None,
     line_kernels: bool = False,
+    window: int | None = None,
 ) -> Benchmark:
     """The questions of a benchmark.
 
@@ -103,6 +109,7 @@ def open_benchmark(
         limit: only the first so many photos or pairs.
         label_maps: as for :func:`run`.
         line_kernels: ``bsd-motion-flow`` only, see :class:`~motion_offsets.benchmark_motion_flow.MotionFlowBenchmark`.
+        window: ``gopro`` only, see :class:`~motion_offsets.benchmark_pairs.PairsBenchmark`.
 
     Raises:
         BadInputError: an unknown benchmark, something that it does not take, or images that cannot be used.
@@ -116,9 +123,13 @@ def open_benchmark(
         )
     if line_kernels and name != "bsd-motion-flow":
         raise BadInputError(f"{name} takes no --line_kernels; its motions are no lines")
+    if window is not None and name != "gopro":
+        raise BadInputError(f"{name} takes no --window; it is for gopro, whose blur is made of so many frames")
+    if window is not None or name == "bsd-dynamic":
+        check_opencv()
     ssim(torch.zeros(1, 3, 16, 16), torch.zeros(1, 3, 16, 16))  # says at once if what it needs is not installed
     if name == "gopro":
-        return PairsBenchmark(images, limit)
+        return PairsBenchmark(images, limit, window=window)
     if label_maps is not None:
         return DynamicBenchmark(DynamicCases(images, [images], [label_maps], limit))
     return MotionFlowBenchmark(images, limit, line_kernels)
@@ -135,6 +146,10 @@ def described(
 ) -> dict[str, Any]:
     """Figures with everything that it takes to trace them; see :func:`run`."""
     names = model_names(model, deblurrer)
+    sizes: dict[str, Any] = {}
+    for part, name in names.items():
+        file = weight_file(name, part)
+        sizes |= size_figures(part, getattr(pipeline, part), None if file is None else file.stat().st_size)
     return {
         "benchmark": benchmark,
         "model": os.fspath(model),
@@ -143,6 +158,7 @@ def described(
         "trajectory": pipeline.trajectory,
         "num_samples": pipeline.num_samples,
         "checkpoints": {part: checkpoint_sha256(name, part) for part, name in names.items()},
+        **sizes,
         "device": _device_name(pipeline.device),
         "dtype": "float32" if dtype is None else str(dtype).removeprefix("torch."),
         "seconds": seconds,
@@ -166,12 +182,18 @@ def checkpoint_sha256(name: str | os.PathLike[str], part: str) -> str | None:
     Returns:
         64 hexadecimal digits, or ``None`` if the weights are not one safetensors file.
     """
+    file = weight_file(name, part)
+    return None if file is None else hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def weight_file(name: str | os.PathLike[str], part: str) -> Path | None:
+    """The safetensors file that :func:`checkpoint_sha256` reads, if it is one."""
     subfolder = part if is_pipeline(name) else ""
     try:
         file = cached_file(resolve_name(name), SAFE_WEIGHTS_NAME, subfolder=subfolder)
     except OSError:
         return None
-    return None if file is None else hashlib.sha256(Path(file).read_bytes()).hexdigest()
+    return None if file is None else Path(file)
 
 
 def model_names(model: str, deblurrer: str | None) -> dict[str, str]:
@@ -193,7 +215,7 @@ def _device_name(device: torch.device) -> str:
 
 def _versions() -> dict[str, str]:
     found = {"python": platform.python_version()}
-    for package in ("motion-offsets", "torch", "transformers", "numpy", "scikit-image", "pillow"):
+    for package in ("motion-offsets", "torch", "transformers", "numpy", "scikit-image", "opencv-python-headless", "pillow"):
         try:
             found[package] = version(package)
         except PackageNotFoundError:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 GOPRO_TEST_PAIRS = 1111
+DIGITS = {"SSIM": 4, "s": 3}  # after the point, by the last word of a column's title; 2 otherwise
 
 # Table 2 of the paper, its synthetic set: reblur PSNR, reblur SSIM, motion MSE.
 PAPER_TABLE_2 = (
@@ -51,11 +52,78 @@ QUOTED_GOPRO_DEBLUR = (
     ("quoted by the paper, stack(4)-DMPHN", 31.20, 0.9453),
 )
 
+# Table 2 and section 6.5: seconds of the motion estimation and of the whole extraction, on GPUs of their time.
+PAPER_RUNTIMES = (("paper, each trajectory", 0.011, 0.22),)
+QUOTED_RUNTIMES = (
+    ("quoted by the paper, Sun et al.", 45.2, None),
+    ("quoted by the paper, Gong et al.", 8.4, None),
+    ("quoted by the paper, Jin et al.", None, 1.1),
+    ("quoted by the paper, Purohit et al.", None, 0.39),
+)
+# Table 5: MB of the deblurrers.
+PAPER_SIZES = (("paper, MA-DMPHN quadratic", 26.3),)
+QUOTED_SIZES = (
+    ("quoted by the paper, Gong et al.", 54.1),
+    ("quoted by the paper, Nah et al.", 303.6),
+    ("quoted by the paper, Tao et al.", 33.6),
+    ("quoted by the paper, Kupyn et al.", 35.4),
+    ("quoted by the paper, Gao et al.", 46.5),
+    ("quoted by the paper, DMPHN", 21.7),
+    ("quoted by the paper, stack(4)-DMPHN", 86.8),
+)
+
 
 def to_markdown(result: dict[str, Any]) -> str:
     """A result as Markdown tables: beside the paper's figures, or beside what doing nothing scores."""
     tables = {"bsd-dynamic": _dynamic_tables, "gopro": _gopro_tables}
-    return tables.get(result["benchmark"], _motion_flow_tables)(result)
+    parts = [tables.get(result["benchmark"], _motion_flow_tables)(result), _flat_regions(result)]
+    if result.get("tracks") is not None:
+        parts.append(_track_table(result))
+    elif result["benchmark"] == "gopro":
+        parts.append("These pairs come without their frames, so there are no feature tracks and no clips to compare.")
+    return "\n\n".join([*parts, _runtime_table(result), _size_table(result)])
+
+
+def _flat_regions(result: dict[str, Any]) -> str:
+    """What the regularisation loss is for (section 6.3)."""
+    if result["flat_length"] is None:
+        return "No photo has a region without texture."
+    true = result.get("flat_length_true")
+    beside = "" if true is None else f"; the true ones there are {_cell('', true)} px long"
+    return f"Where the photo is flat, estimated displacements are {_cell('', result['flat_length'])} px long{beside}."
+
+
+def _track_table(result: dict[str, Any]) -> str:
+    """Fig. 9 in figures."""
+    rows: list[tuple[Any, ...]] = [("", "mean distance from the tracks, px")]
+    rows.append((f"ours, {result['model']}", result["track_distance"]))
+    rows.append(("no motion at all", result["track_distance_zero"]))
+    if "track_distance_true" in result:
+        rows.append(("the exact truth: how good the tracks are", result["track_distance_true"]))
+    title = f"Trajectories against {result['tracks']} Shi-Tomasi/KLT tracks through the true frames (Fig. 9)."
+    return title + "\n\n" + _markdown_table(rows)
+
+
+def _runtime_table(result: dict[str, Any]) -> str:
+    times = [result[f"{part}_seconds"] for part in ("estimator", "deblurrer", "extraction")]
+    rows: list[tuple[Any, ...]] = [("", "estimator, s", "deblurrer, s", "whole extraction, s")]
+    for name, estimator, extraction in (*QUOTED_RUNTIMES, *PAPER_RUNTIMES):
+        rows.append((name, estimator, None, extraction))
+    rows.append((f"ours, {result['device']}", *times))
+    return (
+        f"Seconds a photo, ours the median over photos of {_cell('', result['megapixels'])} megapixels on average, "
+        "measured while evaluating; the paper's, on its GPU, are of unknown sizes.\n\n" + _markdown_table(rows)
+    )
+
+
+def _size_table(result: dict[str, Any]) -> str:
+    rows: list[tuple[Any, ...]] = [("", "parameters", "MB in float32", "MB of the file")]
+    rows += [(name, None, size, None) for name, size in (*QUOTED_SIZES, *PAPER_SIZES)]
+    for part, name in (("estimator", result["model"]), ("deblurrer", result["deblurrer"])):
+        if name is not None:
+            sizes = (result[f"{part}_{unit}"] for unit in ("parameters", "float32_mb", "file_mb"))
+            rows.append((f"our {part}, {name}", *sizes))
+    return _markdown_table(rows)
 
 
 def _dynamic_tables(result: dict[str, Any]) -> str:
@@ -136,13 +204,13 @@ def _gopro_tables(result: dict[str, Any]) -> str:
     if result["deblurrer"] is not None:
         deblur.append((f"ours, {result['deblurrer']}", result["deblur_psnr"], result["deblur_ssim"]))
     deblur.append(("blurred", result["blurred_psnr"], result["blurred_ssim"]))
-    part = "" if result["images"] == GOPRO_TEST_PAIRS else " They are not GoPro's test set: the rows do not compare."
+    whole = result["images"] == GOPRO_TEST_PAIRS and result["tracks"] is None
+    part = "" if whole else " They are not GoPro's test set: the rows do not compare."
     return "\n\n".join(
         [
             f"gopro: {result['images']} pairs.{part}",
             _markdown_table(reblur),
-            f"Estimated displacements are {_cell('', result['motion_length'])} px long on average, and "
-            f"{_cell('', result['flat_length'])} px where the photo is flat.",
+            f"Estimated displacements are {_cell('', result['motion_length'])} px long on average.",
             _markdown_table(deblur),
         ]
     )
@@ -165,4 +233,8 @@ def _markdown_table(rows: Sequence[tuple[Any, ...]]) -> str:
 
 
 def _cell(title: str, value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}" if "SSIM" in title else f"{value:.2f}"
+    if value is None:
+        return "-"
+    if title == "parameters":
+        return f"{value:,.0f}"
+    return f"{value:.{DIGITS.get(title.rpartition(' ')[2], 2)}f}"

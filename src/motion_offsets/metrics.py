@@ -35,6 +35,11 @@ def psnr(images: Tensor, references: Tensor) -> Tensor:
     return -10 * torch.log10((images.double() - references.double()).square().mean(dim=(1, 2, 3)))
 
 
+def video_psnr(frames: Tensor, true: Tensor) -> float:
+    """Mean PSNR in dB of the frames ``(1, T, 3, H, W)``, the clip run in the better direction of time."""
+    return max(float(psnr(clip[0], true[0]).mean()) for clip in (frames, frames.flip(1)))
+
+
 def ssim(images: Tensor, references: Tensor) -> Tensor:
     """Structural similarity: scikit-image's ``structural_similarity`` on floats, ``data_range=1``, colours averaged.
 
