@@ -12,7 +12,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -105,9 +105,15 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--deblurrer", help="deblurrer; none: the motion alone")
     parser.add_argument("--label_maps", help="bsd-dynamic: folder of PNG label maps of the photos")
     parser.add_argument("--line_kernels", action="store_true", help="bsd-motion-flow: reblur by line kernels, too")
+    parser.add_argument(
+        "--window", type=int, help="gopro: the data set is of consecutive frames; average so many, odd"
+    )
     parser.add_argument("--limit", type=int, help="only the first so many photos")
     parser.add_argument("-o", "--output", required=True, type=Path, help="JSON file for the result")
     parser.add_argument("--figure", type=Path, help="PNG of error and PSNR against the length of the motion")
+    parser.add_argument("--pictures", type=Path, help="folder for the paper's pictures of chosen photos")
+    parser.add_argument("--picture_photos", help="their names, joined by commas; by default the first three")
+    parser.add_argument("--compare", nargs="+", default=[], help="more deblurrers in the pictures; map: deconvolution")
     parser.add_argument("--markdown", action="store_true", help="print tables beside the paper's figures")
     parser.add_argument("--dtype", default="auto", choices=DTYPES, help="auto is float32")
     return parser.parse_args()
@@ -117,7 +123,7 @@ def main() -> None:
     options = arguments()
     accelerator = Accelerator()
     benchmark = open_benchmark(
-        options.benchmark, options.images, options.limit, options.label_maps, options.line_kernels
+        options.benchmark, options.images, options.limit, options.label_maps, options.line_kernels, options.window
     )
     if options.output.suffix != ".json":
         raise BadInputError(f"--output {options.output}: has no suffix .json; give a name such as result.json")
@@ -130,6 +136,7 @@ def main() -> None:
     wanted = None if options.deblurrer == NO_DEBLURRER else options.deblurrer
     pipeline = load_pipeline(options.model, wanted, deblurs=options.deblurrer != NO_DEBLURRER)
     pipeline.to(accelerator.device)
+    draw = _picture_maker(benchmark, pipeline, dtype, accelerator, options)
     options.output.parent.mkdir(parents=True, exist_ok=True)
     started = time.perf_counter()
     rows = all_rows(benchmark, pipeline, dtype, accelerator, options)
@@ -145,6 +152,7 @@ def main() -> None:
         from motion_curves import draw_motion_curves
 
         draw_motion_curves(in_order, options.figure)
+    draw()
     print(to_markdown(result) if options.markdown else to_json(result))
 
 
@@ -162,6 +170,7 @@ def all_rows(
         "checkpoints": {part: checkpoint_sha256(name, part) for part, name in names.items()},
         "dtype": str(dtype),
         "line_kernels": options.line_kernels,
+        "window": options.window,
     }
     files = RowFiles(options.output, benchmark, kind)
     # The main process alone reads, as the others may be on machines that do not see its files; it tells what is left.
@@ -179,6 +188,32 @@ def all_rows(
     if accelerator.is_main_process:
         files.join(rows)
     return rows
+
+
+def _picture_maker(
+    benchmark: Benchmark,
+    pipeline: Any,
+    dtype: torch.dtype | None,
+    accelerator: Accelerator,
+    options: argparse.Namespace,
+) -> Callable[[], None]:
+    """What draws the pictures that are asked for, once all is measured; what cannot be drawn is refused now."""
+    if options.pictures is None:
+        if options.picture_photos is not None or options.compare:
+            raise BadInputError("--picture_photos and --compare are for pictures; give --pictures FOLDER, too")
+        return lambda: None
+    from figures import chosen_photos, draw_pictures, load_compared
+
+    check_output_folder(options.pictures)
+    numbers = chosen_photos(benchmark, options.picture_photos)
+    compared = load_compared(options.compare, options.model, accelerator.device)
+    deblurrer = model_names(options.model, options.deblurrer).get("deblurrer")
+
+    def draw() -> None:
+        options.pictures.mkdir(parents=True, exist_ok=True)
+        draw_pictures(benchmark, numbers, pipeline, deblurrer, compared, options.pictures, dtype)
+
+    return draw
 
 
 def _on_main_process(read: Any, accelerator: Accelerator) -> Any:

@@ -28,7 +28,14 @@ if TYPE_CHECKING:
     from .pipeline_blur_to_video import BlurToVideoPipeline
 
 # What needs the frames of a pair, and what a picture without a flat region or a track has no figure of.
-OF_FRAMES = ("tracks", "track_distance", "track_distance_zero", "video_psnr", "video_psnr_blurred", "video_psnr_repeated")
+OF_FRAMES = (
+    "tracks",
+    "track_distance",
+    "track_distance_zero",
+    "video_psnr",
+    "video_psnr_blurred",
+    "video_psnr_repeated",
+)
 PARTLY = ("flat_length", "track_distance", "track_distance_zero")
 
 

@@ -215,7 +215,15 @@ def _device_name(device: torch.device) -> str:
 
 def _versions() -> dict[str, str]:
     found = {"python": platform.python_version()}
-    for package in ("motion-offsets", "torch", "transformers", "numpy", "scikit-image", "opencv-python-headless", "pillow"):
+    for package in (
+        "motion-offsets",
+        "torch",
+        "transformers",
+        "numpy",
+        "scikit-image",
+        "opencv-python-headless",
+        "pillow",
+    ):
         try:
             found[package] = version(package)
         except PackageNotFoundError:

@@ -42,8 +42,8 @@ class Stopwatch:
 
 
 def size_figures(part: str, network: torch.nn.Module, file_bytes: int | None) -> dict[str, float | None]:
-    """``..._parameters``, their ``..._float32_mb`` (the unit of the paper's Table 5) and ``..._file_mb`` of a network's
-    weight file; a megabyte is a million bytes."""
+    """``..._parameters`` of a network, their ``..._float32_mb``, as the paper's Table 5 counts, and ``..._file_mb`` of
+    the weight file; a megabyte is a million bytes."""
     count = sum(parameter.numel() for parameter in network.parameters())
     return {
         f"{part}_parameters": count,

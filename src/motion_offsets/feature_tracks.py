@@ -1,8 +1,8 @@
 """Feature points followed through the true frames of an exposure, and how far trajectories are from them (Fig. 9).
 
 Corners of the middle frame (Shi and Tomasi) are followed to both ends of the exposure (Kanade, Lucas and Tomasi, on
-pyramids) and back again; those that do not return are dropped. A track tells where a point of the sharp frame goes: one
-from q in the middle frame to r in the frame at t means ``offset_t(r) = q - r`` in the backward convention (eq. 2).
+pyramids) and back again; those that do not return are dropped. A track tells where a point of the sharp frame goes:
+one from q in the middle frame to r in the frame at t means ``offset_t(r) = q - r`` in the backward convention (eq. 2).
 """
 
 from __future__ import annotations
@@ -41,7 +41,9 @@ def follow_features(frames: Tensor) -> Tensor:
         BadInputError: the frames have another shape or number, or OpenCV, of the extra ``eval``, is not installed.
     """
     if frames.ndim != 4 or frames.shape[1] != 3 or len(frames) < 3 or len(frames) % 2 == 0:
-        raise BadInputError(f"frames have shape {tuple(frames.shape)}; they have to be (T, 3, H, W), T odd, at least 3")
+        raise BadInputError(
+            f"frames have shape {tuple(frames.shape)}; they have to be (T, 3, H, W), T odd, at least 3"
+        )
     check_opencv()
     import cv2
 
@@ -112,7 +114,9 @@ def track_distance(tracks: Tensor, motion_offsets: Tensor) -> float | None:
     return float((paths_beside(tracks, motion_offsets) - tracks).norm(dim=2).mean(dtype=torch.float64))
 
 
-def track_figures(tracks: Tensor, motion_offsets: Tensor, true_offsets: Tensor | None = None) -> dict[str, float | None]:
+def track_figures(
+    tracks: Tensor, motion_offsets: Tensor, true_offsets: Tensor | None = None
+) -> dict[str, float | None]:
     """Figures of one photo: the distance of an estimate from the tracks, of no motion and, if known, of the truth.
 
     Args:

@@ -18,5 +18,5 @@ def flat_regions(blurred: Tensor) -> Tensor:
 
 
 def mean_length(displacement: Tensor, where: Tensor) -> float | None:
-    """Mean length in pixels of a ``(1, 2, H, W)`` displacement where a ``(1, H, W)`` map says so; ``None``: nowhere."""
+    """Mean length in pixels of a ``(1, 2, H, W)`` displacement where a ``(1, H, W)`` map is true, or ``None``."""
     return float(displacement.norm(dim=1)[where].mean()) if where.any() else None
