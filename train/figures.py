@@ -10,7 +10,7 @@ from pathlib import Path, PurePath
 import numpy as np
 import torch
 from panels import Panel, draw_panels
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageOps
 from scipy import ndimage
 from torch import Tensor
 
@@ -128,33 +128,31 @@ def _answer(
 
 
 def motion_picture(example: Example, answer: Answer, pipeline: BlurToVideoPipeline) -> Image.Image:
-    """Fig. 4-5: the photo, its motion as trajectories and as flow, reblurred and deblurred; above the truth."""
+    """Fig. 4-5: blurred, reblurred, the motion as trajectories and as flow; below what each is to be compared with."""
     found = offsets_at(answer.points, sample_times(pipeline.num_samples), pipeline.trajectory)[0]
-    flows = {"ours": found[-1] - found[0]}
-    if example.offsets is not None:
-        flows["true"] = example.offsets[0, -1] - example.offsets[0, 0]
-    longest = float(
-        max(flow.norm(dim=0).quantile(share) for flow, share in zip(flows.values(), (0.995, 1), strict=False))
-    )
-    longest = max(1.0, longest)
+    flow = found[-1] - found[0]
+    longest = max(1.0, float(flow.norm(dim=0).quantile(0.995)))  # a few outliers would pale all the rest
     reblurred = _reblurred(example, answer, pipeline, pipeline.num_samples)
-    first = [
-        _panel("blurred", example.blurred),
-        _scored("reblurred from the true sharp frame", reblurred, example.blurred),
-        ("our trajectories", _trajectories(example.blurred, found)),
-        ("our flow over the exposure", _fitted(draw_flow(flows["ours"], longest, wheel=False))),
+    deblurred: Panel = ("", Image.new("RGB", (1, 1), "white"))
+    for name, image in list(answer.deblurred.items())[:1]:
+        deblurred = _scored(f"deblurred, {name}", image, example.sharp)
+    columns: list[tuple[Panel, Panel]] = [
+        (
+            _panel("blurred", example.blurred),
+            _scored("true sharp frame; the blurred one is at", example.blurred, example.sharp, shown=example.sharp),
+        ),
+        (_scored("reblurred from the true sharp frame", reblurred, example.blurred), deblurred),
     ]
-    second = [_scored("true sharp frame; the blurred one is at", example.blurred, example.sharp, shown=example.sharp)]
-    deblurred = next(iter(answer.deblurred.items()), None)
-    if deblurred is not None:
-        second.append(_scored(f"deblurred, {deblurred[0]}", deblurred[1], example.sharp))
-    if example.offsets is not None:
-        second.append(("true trajectories", _trajectories(example.blurred, example.offsets[0])))
-        second.append(("true flow", _fitted(draw_flow(flows["true"], longest))))
+    trajectories = ("our trajectories", _trajectories(example.blurred, found))
+    if example.offsets is None:
+        columns.append((trajectories, ("our flow over the exposure", _fitted(draw_flow(flow, longest)))))
     else:
-        first[3] = (first[3][0], _fitted(draw_flow(flows["ours"], longest)))
-    blank = ("", Image.new("RGB", (1, 1), "white"))
-    return draw_panels([first, [*second, *[blank] * (len(first) - len(second))]])
+        true = example.offsets[0]
+        longest = max(longest, float((true[-1] - true[0]).norm(dim=0).amax()))
+        columns.append((trajectories, ("true trajectories", _trajectories(example.blurred, true))))
+        ours = ("our flow over the exposure", _fitted(draw_flow(flow, longest, wheel=False)))
+        columns.append((ours, ("true flow", _fitted(draw_flow(true, longest)))))
+    return draw_panels(list(zip(*columns, strict=True)))
 
 
 def samples_picture(example: Example, answer: Answer, pipeline: BlurToVideoPipeline) -> Image.Image:
@@ -223,16 +221,14 @@ def _crops(example: Example, columns: Mapping[str, Tensor], reference: Tensor, t
     """The whole photo, blurred and sharp, with two places marked; there each of the columns, larger."""
     places = _telling_places(example)
     rows = []
-    for (x, y, side), (name, whole) in zip(
-        places, (("blurred", example.blurred), ("sharp", example.sharp)), strict=True
-    ):
+    wholes = (("blurred", example.blurred), ("sharp", example.sharp))
+    for (x, y, side), colour, (name, whole) in zip(places, BOXES, wholes, strict=True):
         row: list[Panel] = [(f"{name}, whole", _marked(whole, places))]
         for label, image in columns.items():
-            crop = image[..., y : y + side, x : x + side]
+            crop = _fitted(_image(image[..., y : y + side, x : x + side]), CROP_SIDE)
             scored = not rows and image is not reference
-            row.append(
-                (f"{label}\n{_figures(image, reference)}" if scored else label, _fitted(_image(crop), CROP_SIDE))
-            )
+            text = f"{label}\n{_figures(image, reference)}" if scored else label
+            row.append((text, ImageOps.expand(crop, 3, colour)))
         rows.append(row)
     return draw_panels(rows, f"{title} (figures are of the whole photo)")
 
@@ -255,8 +251,9 @@ def _telling_places(example: Example) -> list[tuple[int, int, int]]:
 
 def _marked(image: Tensor, places: Sequence[tuple[int, int, int]]) -> Image.Image:
     picture = _image(image)
-    zoom = CROP_SIDE / picture.height
-    picture = picture.resize((round(picture.width * zoom), CROP_SIDE), Image.Resampling.LANCZOS)
+    height = CROP_SIDE + 6  # as high as a crop in its frame
+    zoom = height / picture.height
+    picture = picture.resize((round(picture.width * zoom), height), Image.Resampling.LANCZOS)
     for (x, y, side), colour in zip(places, BOXES, strict=True):
         box = (x * zoom, y * zoom, (x + side) * zoom, (y + side) * zoom)
         ImageDraw.Draw(picture).rectangle(box, outline=colour, width=3)

@@ -79,6 +79,8 @@ def to_markdown(result: dict[str, Any]) -> str:
     parts = [tables.get(result["benchmark"], _motion_flow_tables)(result), _flat_regions(result)]
     if result.get("tracks") is not None:
         parts.append(_track_table(result))
+        if result["benchmark"] == "gopro":
+            parts.append(_clip_table(result))
     elif result["benchmark"] == "gopro":
         parts.append("These pairs come without their frames, so there are no feature tracks and no clips to compare.")
     return "\n\n".join([*parts, _runtime_table(result), _size_table(result)])
@@ -102,6 +104,14 @@ def _track_table(result: dict[str, Any]) -> str:
         rows.append(("the exact truth: how good the tracks are", result["track_distance_true"]))
     title = f"Trajectories against {result['tracks']} Shi-Tomasi/KLT tracks through the true frames (Fig. 9)."
     return title + "\n\n" + _markdown_table(rows)
+
+
+def _clip_table(result: dict[str, Any]) -> str:
+    """Fig. 8 in figures."""
+    rows: list[tuple[Any, ...]] = [("", "video PSNR"), ("ours", result["video_psnr"])]
+    rows.append(("the photo repeated", result["video_psnr_blurred"]))
+    rows.append(("the deblurred frame repeated", result["video_psnr_repeated"]))
+    return _markdown_table(rows)
 
 
 def _runtime_table(result: dict[str, Any]) -> str:
