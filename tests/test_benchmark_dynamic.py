@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from motion_offsets.benchmark_dynamic import DynamicCases, dynamic_case, video_psnr
+from motion_offsets.benchmark_dynamic import DynamicCases, dynamic_case
 from motion_offsets.configuration_etraj import EtrajConfig
 from motion_offsets.configuration_ma_dmphn import MaDmphnConfig
 from motion_offsets.data.cutouts import Cutout
@@ -18,7 +18,7 @@ from motion_offsets.data.dynamic_scenes import GAMMA
 from motion_offsets.errors import BadInputError
 from motion_offsets.evaluation import run, to_json, to_markdown
 from motion_offsets.exposure import create_blur
-from motion_offsets.metrics import psnr, trajectory_error
+from motion_offsets.metrics import psnr, trajectory_error, video_psnr
 from motion_offsets.modeling_etraj import EtrajModel
 from motion_offsets.modeling_ma_dmphn import MaDmphnForImageDeblurring
 
@@ -105,9 +105,15 @@ def test_the_whole_run(folders: tuple[Path, Path], tmp_path: Path) -> None:
     assert result["valid_share"] > 0.5
     assert result["video_psnr"] > 5
     assert json.loads(to_json(result))["data_sha256"] == result["data_sha256"]
-    assert "trajectory error" in to_markdown(result)
+    assert result["tracks"] > 50
+    assert result["track_distance_true"] < 0.3 < 1 < result["track_distance_zero"]
+    assert result["extraction_seconds"] > result["estimator_seconds"] + result["deblurrer_seconds"]
+    text = to_markdown(result)
+    assert "trajectory error" in text
+    assert f"| the exact truth: how good the tracks are | {result['track_distance_true']:.2f} |" in text
     alone = run("bsd-dynamic", photos, names["model"], "none", label_maps=maps, limit=2, device="cpu")
-    assert alone["deblur_psnr"] is None
+    assert alone["deblur_psnr"] is alone["deblurrer_seconds"] is alone["extraction_seconds"] is None
+    assert "our deblurrer" not in to_markdown(alone)
     assert alone["consistency_rank_correlation"] is None
     assert alone["images"] == 2
 

@@ -85,7 +85,7 @@ def draw_pictures(
         folder: where to write.
         dtype: autocast type of the networks.
     """
-    deblurrers = {**({} if deblurrer is None else {PurePath(deblurrer).name: pipeline}), **compared}
+    deblurrers = {**({} if deblurrer is None else {deblurrer: pipeline}), **compared}
     for number in numbers:
         example = benchmark.example(number, pipeline)
         answer = _answer(example, pipeline, deblurrers, dtype)
@@ -135,7 +135,7 @@ def motion_picture(example: Example, answer: Answer, pipeline: BlurToVideoPipeli
     reblurred = _reblurred(example, answer, pipeline, pipeline.num_samples)
     deblurred: Panel = ("", Image.new("RGB", (1, 1), "white"))
     for name, image in list(answer.deblurred.items())[:1]:
-        deblurred = _scored(f"deblurred, {name}", image, example.sharp)
+        deblurred = _scored(f"deblurred, {_short(name)}", image, example.sharp)
     columns: list[tuple[Panel, Panel]] = [
         (
             _panel("blurred", example.blurred),
@@ -165,7 +165,8 @@ def samples_picture(example: Example, answer: Answer, pipeline: BlurToVideoPipel
 
 def deblurred_picture(example: Example, answer: Answer) -> Image.Image:
     """Fig. 7: two crops blurred, deblurred by each deblurrer, and sharp."""
-    columns = {"blurred": example.blurred, **answer.deblurred, "true sharp frame": example.sharp}
+    deblurred = {_short(name): image for name, image in answer.deblurred.items()}
+    columns = {"blurred": example.blurred, **deblurred, "true sharp frame": example.sharp}
     return _crops(example, columns, reference=example.sharp, title="Deblurred")
 
 
@@ -265,6 +266,11 @@ def _trajectories(photo: Tensor, offsets: Tensor) -> Image.Image:
     cell = math.sqrt(picture.width * picture.height) / CURVES_ACROSS
     zoom = picture.width / photo.shape[3]
     return draw_trajectories(picture, offsets * zoom, cell=cell, line_width=2.4, mirror=True)
+
+
+def _short(name: str) -> str:
+    """A model's name without the folders above its own and the one that holds it."""
+    return "/".join(PurePath(name).parts[-2:])
 
 
 def _panel(label: str, image: Tensor) -> Panel:

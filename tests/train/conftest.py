@@ -37,6 +37,18 @@ def pairs(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+@pytest.fixture(scope="session")
+def sideways(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """GOPRO_Large_all in miniature: a test sequence of 14 frames that moves by 3 pixels a frame."""
+    root = tmp_path_factory.mktemp("GOPRO_Large_all")
+    (root / "test" / "GOPR0384_11_00").mkdir(parents=True)
+    with Image.open(photos / "coffee.png") as image:
+        for number in range(14):
+            frame = image.crop((3 * number, 0, 3 * number + 200, 200))
+            frame.save(root / "test" / "GOPR0384_11_00" / f"{number:06d}.png")
+    return root
+
+
 @pytest.fixture
 def _signals() -> Iterator[None]:
     """A run in this process takes the signals to itself; afterwards they are pytest's again."""

@@ -57,7 +57,7 @@ def test_two_processes_go_on_from_a_stopped_run(
     result, lines = json.loads(output.read_text()), rows_file.read_text().splitlines(keepends=True)
     assert [json.loads(line)["number"] for line in lines] == [0, 1, 2]
     alone = run("bsd-motion-flow", photos, model=models[1], deblurrer=models[3])
-    shared = {name: value for name, value in alone.items() if name not in ("seconds", "device")}
+    shared = {name: value for name, value in alone.items() if not name.endswith(("seconds", "device"))}
     for name, value in shared.items():
         assert result[name] == (pytest.approx(value, abs=2e-3) if isinstance(value, float) else value), name
     # Stopped in the middle of a line: the whole line before it is kept as it is, whatever it says.
@@ -85,3 +85,18 @@ def test_gopro_stands_beside_the_paper(pairs: Path, models: list[str]) -> None:
     assert "| paper, quadratic | 34.68 | 0.9740 |" in text
     assert f"| ours less the paper's quadratic | {result['reblur_psnr'] - 34.68:.2f} |" in text
     assert "| quoted by the paper, stack(4)-DMPHN | 31.20 | 0.9453 |" in text
+    assert result["tracks"] is result["video_psnr"] is None
+    assert "These pairs come without their frames" in text
+
+
+def test_gopro_of_frames_has_tracks_and_clips(sideways: Path, models: list[str]) -> None:
+    result = run("gopro", sideways, model=models[1], deblurrer=models[3], window=7)
+    assert result["images"] == 2
+    assert result["tracks"] > 50
+    # Seven frames of 3 pixels each: 9, 6, 3, 0, 3, 6 and 9 pixels from the middle one.
+    assert result["track_distance_zero"] == pytest.approx(36 / 7, abs=0.2)
+    assert result["video_psnr"] > 5
+    text = to_markdown(result)
+    assert "| no motion at all | 5.1" in text
+    assert "| the deblurred frame repeated |" in text
+    assert "They are not GoPro's test set" in text
