@@ -18,6 +18,7 @@ from motion_offsets.benchmark_photos import Benchmark, Example
 from motion_offsets.cli_arguments import load_pipeline
 from motion_offsets.errors import BadInputError
 from motion_offsets.exposure import expose
+from motion_offsets.extraction import save_picture
 from motion_offsets.feature_tracks import follow_features, paths_beside, track_distance, where_valid
 from motion_offsets.metrics import psnr, ssim
 from motion_offsets.pipeline_blur_to_video import BlurToVideoPipeline
@@ -99,7 +100,7 @@ def draw_pictures(
         for kind, picture in pictures.items():
             if picture is not None:
                 with whole_file(folder / f"{name}-{kind}.png", (".png",)) as partial:
-                    picture.save(partial)
+                    save_picture(picture, partial)
 
 
 def _answer(
