@@ -59,3 +59,12 @@ def test_bad_arguments_are_named() -> None:
         deconvolve(image, points, BASIS, smoothness=-1)
     with pytest.raises(BadInputError, match="steps is 0"):
         deconvolve(image, points, BASIS, steps=0)
+
+
+def test_answers_of_inference_mode_are_taken(astronaut: torch.Tensor) -> None:
+    """A pipeline's are of that kind."""
+    blurred, points = astronaut[..., :40, :50], bent_motion(40, 50)
+    expected = deconvolve(blurred, points, BASIS, steps=3)
+    with torch.inference_mode():
+        found = deconvolve(blurred.clone(), points.clone(), BASIS.clone(), steps=3)
+    torch.testing.assert_close(found, expected)

@@ -320,7 +320,7 @@ def reblur(
 @app.command()
 @_reporting
 def evaluate(
-    benchmark: Annotated[str, typer.Argument(help="Name of the benchmark: bsd-motion-flow, bsd-dynamic or gopro.")],
+    benchmark: Annotated[str, typer.Argument(help="bsd-motion-flow, bsd-dynamic, gopro or unblurred.")],
     images: Annotated[str, typer.Option(help="Folder of sharp photos; for gopro, the data set.")],
     model: Model = DEFAULT_ESTIMATOR,
     deblurrer: Deblurrer = None,

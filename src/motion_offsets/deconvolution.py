@@ -53,6 +53,22 @@ def deconvolve(
         raise BadInputError(f"smoothness is {smoothness}; it has to be 0 or more")
     if steps < 1:
         raise BadInputError(f"steps is {steps}; it has to be at least 1")
+    with torch.inference_mode(False), torch.no_grad():
+        # A pipeline's answers are tensors of inference mode, which no gradient may remember: copies are.
+        blurred, control_points, basis = (given.clone() for given in (blurred, control_points, basis))
+        return _solve(blurred, control_points, basis, smoothness, steps, padding_mode, gamma, on_step)
+
+
+def _solve(
+    blurred: Tensor,
+    control_points: Tensor,
+    basis: Tensor,
+    smoothness: float,
+    steps: int,
+    padding_mode: str,
+    gamma: float | None,
+    on_step: Callable[[], None] | None,
+) -> Tensor:
     target = blurred.float() if gamma is None else blurred.float().clamp(min=0) ** gamma
     # |B|^2 <= 1 up to what gathers at borders and where paths converge, |grad|^2 <= 8.
     dual_step = 0.05
@@ -76,7 +92,7 @@ def _adjoint_of_residual(
     """``B'(Bx - y)``."""
     with torch.enable_grad():
         variable = image.detach().requires_grad_()
-        residual = expose(variable, control_points.detach(), basis, padding_mode) - target
+        residual = expose(variable, control_points, basis, padding_mode) - target
         (descent,) = torch.autograd.grad(residual, variable, residual.detach())
     return descent
 

@@ -21,6 +21,7 @@ from .benchmark_dynamic import DynamicBenchmark, DynamicCases
 from .benchmark_motion_flow import MotionFlowBenchmark
 from .benchmark_pairs import PairsBenchmark
 from .benchmark_photos import Benchmark, Progress, run_benchmark
+from .benchmark_unblurred import UnblurredBenchmark
 from .cli_arguments import load_pipeline, pick_device, pick_dtype
 from .errors import BadInputError
 from .evaluation_costs import size_figures
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BENCHMARKS", "checkpoint_sha256", "described", "open_benchmark", "run", "to_json", "to_markdown"]
 
-BENCHMARKS = ("bsd-motion-flow", "bsd-dynamic", "gopro")
+BENCHMARKS = ("bsd-motion-flow", "bsd-dynamic", "gopro", "unblurred")
 NO_DEBLURRER = "none"
 
 
@@ -130,6 +131,8 @@ def open_benchmark(
     ssim(torch.zeros(1, 3, 16, 16), torch.zeros(1, 3, 16, 16))  # says at once if what it needs is not installed
     if name == "gopro":
         return PairsBenchmark(images, limit, window=window)
+    if name == "unblurred":
+        return UnblurredBenchmark(images, limit)
     if label_maps is not None:
         return DynamicBenchmark(DynamicCases(images, [images], [label_maps], limit))
     return MotionFlowBenchmark(images, limit, line_kernels)

@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from .benchmark_unblurred import KINDS, LEFT_ALONE
+
 GOPRO_TEST_PAIRS = 1111
+UNBLURRED_COLUMNS = (
+    "unchanged_psnr",
+    "unchanged_psnr_lowest",
+    "left_alone",
+    "overshoot",
+    "colour_shift",
+    "motion_length",
+)
 DIGITS = {"SSIM": 4, "s": 3}  # after the point, by the last word of a column's title; 2 otherwise
 
 # Table 2 of the paper, its synthetic set: reblur PSNR, reblur SSIM, motion MSE.
@@ -75,6 +85,8 @@ QUOTED_SIZES = (
 
 def to_markdown(result: dict[str, Any]) -> str:
     """A result as Markdown tables: beside the paper's figures, or beside what doing nothing scores."""
+    if result["benchmark"] == "unblurred":
+        return "\n\n".join([_unblurred_table(result), _runtime_table(result), _size_table(result)])
     tables = {"bsd-dynamic": _dynamic_tables, "gopro": _gopro_tables}
     parts = [tables.get(result["benchmark"], _motion_flow_tables)(result), _flat_regions(result)]
     if result.get("tracks") is not None:
@@ -135,6 +147,18 @@ def _size_table(result: dict[str, Any]) -> str:
             sizes = (result[f"{part}_{unit}"] for unit in ("parameters", "float32_mb", "file_mb"))
             rows.append((f"our {part}, {name}", *sizes))
     return _markdown_table(rows)
+
+
+def _unblurred_table(result: dict[str, Any]) -> str:
+    header = ("", "PSNR against the input", "the lowest PSNR", "left alone, %", "beyond their surroundings, %")
+    rows: list[tuple[Any, ...]] = [(*header, "colour shift, levels", "motion, px")]
+    for kind in KINDS:
+        psnr, lowest, alone, beyond, shift, length = (result[f"{kind}_{name}"] for name in UNBLURRED_COLUMNS)
+        rows.append((kind, psnr, lowest, 100 * alone, 100 * beyond, shift, length))
+    return (
+        f"unblurred: {result['images']} photos that need no deblurring, as they are, with noise, at night, and in a "
+        f"screenshot; left alone: at least {LEFT_ALONE:.0f} dB.\n\n" + _markdown_table(rows)
+    )
 
 
 def _dynamic_tables(result: dict[str, Any]) -> str:

@@ -314,7 +314,7 @@ class BlurToVideoPipeline(DiffusionPipeline):
         config = self.estimator.config
         light = {"padding_mode": config.padding_mode, "gamma": config.gamma, **options}
         basis = self.estimator.sample_basis(pixel_values.device)
-        return deconvolve(pixel_values.clone(), control_points.clone(), basis, **light)
+        return deconvolve(pixel_values, control_points, basis, **light)
 
     @torch.inference_mode()
     def frame_at(self, sharp: Tensor, control_points: Tensor, time: float) -> Tensor:

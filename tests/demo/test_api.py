@@ -266,8 +266,9 @@ def test_twenty_people_at_once_get_their_own_answers_and_memory_stays_flat(
         whole.crop((20 * number, 100, 20 * number + 80, 100 + 64 + number)).save(photos[-1])
 
     process = psutil.Process(server.process.pid)
-    memory = []
-    for _ in range(2):
+    memory: list[int] = []
+    # The allocator takes a few rounds to settle; what leaks grows in every one of them.
+    while len(memory) < 2 or (memory[-1] > 1.02 * memory[-2] and len(memory) < 8):
         with ThreadPoolExecutor(20) as people:
             visits = list(people.map(lambda photo: _visit(server, photo, function), photos))
         memory.append(process.memory_info().rss)
@@ -279,4 +280,4 @@ def test_twenty_people_at_once_get_their_own_answers_and_memory_stays_flat(
         expected = np.asarray(Image.open(rendering.trajectories(pixels, points, MODEL, 1, tmp_path)), float)
         assert answer.shape == expected.shape
         assert np.abs(answer - expected).mean() < 1
-    assert memory[1] < 1.1 * memory[0]
+    assert memory[-1] <= 1.02 * memory[-2], memory
