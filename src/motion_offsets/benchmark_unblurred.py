@@ -66,7 +66,7 @@ def _screenshot(photo: np.ndarray, generator: np.random.Generator) -> np.ndarray
     page.paste(small, (width - width // 2 - 8, 30))
     for y in range(34, height - 14, 18):
         words = " ".join(generator.choice(WORDS, 4 if y < 34 + height // 2 else 10))
-        draw.text((8, y), words, fill=(ink,) * 3, font=ImageFont.load_default(generator.integers(10, 15)))
+        draw.text((8, y), words, fill=(ink,) * 3, font=ImageFont.load_default(int(generator.integers(10, 15))))
         if y < 34 + height // 2:  # what runs under the photo is hidden by it
             page.paste(small, (width - width // 2 - 8, 30))
     return np.asarray(page, dtype=np.float64) / 255
