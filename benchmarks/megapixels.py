@@ -3,9 +3,9 @@
     python benchmarks/megapixels.py [--all] [--max-memory 4GB] [--threads 2]
 
 Each size runs in a process of its own: it loads the bundled models, extracts a small photo to warm up, and then,
-timed, a photo of 1, 4, 12 or 24 megapixels (with ``--all`` of 100, too) into a folder, as ``motion-offsets extract`` does.
-Seconds are those of the extraction, without start and warm-up; peak memory is the process's. The last line is one JSON
-object with the ratio of the largest time per megapixel to the smallest.
+timed, a photo of 1, 4, 12 or 24 megapixels (with ``--all`` of 100, too) into a folder, as ``motion-offsets extract``
+does. Seconds are those of the extraction, without start and warm-up; peak memory is the process's. The last line is
+JSON with the ratio of the largest time per megapixel to the smallest.
 """
 
 from __future__ import annotations
