@@ -2,8 +2,8 @@
 
     python benchmarks/scaling.py --seconds-per-photo S [--price-per-hour P --machines M --megabytes-per-photo B ...]
 
-Nothing is measured or assumed here about prices: those given are multiplied, and what is not given is left out. Take
-the seconds from ``benchmarks/folder.py`` (1 / photos a second) or, for one photo at a time, ``benchmarks/pipeline.py``,
+Nothing is measured here, nor assumed about prices: those given are multiplied, what is not given is left out. Take the
+seconds from ``benchmarks/folder.py`` (1 / photos a second) or, one photo at a time, from ``benchmarks/pipeline.py``,
 and the megabytes from ``du`` of a result folder. The formulas are those of :func:`plan`. The last line is JSON.
 """
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
+import os
+import subprocess
+import sys
 import tarfile
 from pathlib import Path
 
 import datasets
 import numpy as np
 import pytest
+from local_hub import local_hub
 from PIL import Image
 
 from motion_offsets.errors import BadInputError
@@ -177,3 +182,33 @@ def test_pictures_that_lie_beside_the_table(tmp_path: Path) -> None:
     rows.to_parquet(tmp_path / "names.parquet")
     (item,) = items(find_sources([str(tmp_path / "names.parquet")]))
     assert (item.result, shown(item)) == ("names/00000000-far", 33)
+
+
+READ_FROM_HUB = """
+import hashlib, sys
+from motion_offsets.errors import BadInputError
+from motion_offsets.photo_sources import Share, find_sources
+for name, stream in find_sources(["hub:tester/pairs"]).streams(Share()):
+    for item in stream:
+        print(item.result, hashlib.sha256(item.photo.content).hexdigest())
+try:
+    find_sources(["hub:tester/others"])
+except BadInputError as error:
+    print(error)
+"""
+
+
+def test_data_set_on_the_hub(tmp_path: Path) -> None:
+    """Two Parquet files of a split, streamed over HTTP, each a shard."""
+    (tmp_path / "hub" / "data").mkdir(parents=True)
+    for index, values in enumerate(([1, 2], [3])):
+        table(values).to_parquet(tmp_path / "hub" / "data" / f"train-{index:05d}-of-00002.parquet")
+    with local_hub(tmp_path / "hub") as hub:
+        environment = os.environ | hub.environment(tmp_path / "home")
+        command = [sys.executable, "-c", READ_FROM_HUB]
+        read = subprocess.run(command, capture_output=True, text=True, env=environment)
+    *rows, refusal = read.stdout.splitlines()
+    names = ["tester-pairs-00000/00000000", "tester-pairs-00000/00000001", "tester-pairs-00001/00000000"]
+    digests = [hashlib.sha256(png(value)).hexdigest() for value in (1, 2, 3)]
+    assert rows == [f"{name} {digest}" for name, digest in zip(names, digests, strict=True)], read.stderr
+    assert refusal.startswith("tester/others: no folder or file here, and not found on the Hub")
