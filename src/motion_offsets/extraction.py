@@ -262,8 +262,8 @@ def _write_clip(
 
     def saved() -> Iterator[Image.Image]:
         """Each frame on its way into the video, saved as it passes."""
-        for number, frame in enumerate(pipe.frames(sharp, control_points, settings.times), start=1):
-            picture = pipe.post_process(frame)[0]
+        for number, moment in enumerate(settings.times, start=1):
+            picture = pipe.post_process(pipe.frame_at(sharp, control_points, moment))[0]
             save_picture(picture, frames / f"{number:04d}.png")
             yield picture
             on_step("clip", number, len(settings.times))

@@ -16,7 +16,6 @@ from torch.nn import functional
 from .errors import BadInputError
 
 TRAJECTORIES = ("zero-constraint", "linear", "bidirectional-linear", "quadratic", "cubic")
-_STRIP = 256  # rows
 _CONTROL_POINTS = {"linear": 1, "bidirectional-linear": 2, "quadratic": 2, "cubic": 3}
 
 
@@ -168,17 +167,24 @@ def align_time(control_points: Tensor, trajectory: str, cell: int = 16) -> Tenso
     Returns:
         ``(B, 2K, H, W)``: each pixel as it was or reversed in time. Blur made from it is unchanged.
     """
-    points = split_control_points(control_points.float())
-    ends = trajectory_basis(trajectory, points.new_tensor([-1.0, 1.0]), points.shape[1])
-    motion = weigh(ends[1:] - ends[:1], points)[:, 0]
-    field = torch.stack([_signed(axes) for axes in _cell_axes(motion, cell)])
-    smooth = functional.interpolate(field, size=motion.shape[-2:], mode="bilinear", align_corners=False)
+    height, width = control_points.shape[-2:]
+    # In strips of whole cells: a large photo's maps are not to be in memory several times.
+    strips = [(..., slice(top, top + 16 * cell), slice(None)) for top in range(0, height, 16 * cell)]
+    axes = torch.cat([_cell_axes(_motion(control_points[rows], trajectory), cell) for rows in strips], dim=2)
+    field = torch.stack([_signed(each) for each in axes])
+    smooth = functional.interpolate(field, size=(height, width), mode="bilinear", align_corners=False)
     aligned = torch.empty_like(control_points)
-    for top in range(0, motion.shape[2], _STRIP):  # a large photo's maps are not to be in memory twice
-        rows = (..., slice(top, top + _STRIP), slice(None))
-        against = (smooth[rows] * motion[rows]).sum(1, keepdim=True) < 0
-        aligned[rows] = torch.where(against, reverse_time(control_points[rows], trajectory), control_points[rows])
+    for rows in strips:
+        points = control_points[rows]
+        against = (smooth[rows] * _motion(points, trajectory)).sum(1, keepdim=True) < 0
+        aligned[rows] = torch.where(against, reverse_time(points, trajectory), points)
     return aligned
+
+
+def _motion(control_points: Tensor, trajectory: str) -> Tensor:
+    """``offset(1) - offset(-1)``, ``(B, 2, H, W)``."""
+    ends = offsets_at(control_points.float(), [-1.0, 1.0], trajectory)
+    return ends[:, 1] - ends[:, 0]
 
 
 def _cell_axes(motion: Tensor, cell: int) -> Tensor:
