@@ -34,7 +34,7 @@ DEFAULT_MAX_MEMORY = 4e9
 # Measured peaks, bytes a pixel: of a tile inside each network, and of what is held of the whole photo meanwhile.
 ESTIMATOR_BYTES = 550
 DEBLURRER_BYTES = 1100
-PHOTO_BYTES = 90
+PHOTO_BYTES = 70
 
 Progress = Callable[[int, int], None]
 
