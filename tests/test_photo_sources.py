@@ -157,6 +157,17 @@ def test_what_is_no_data_set_is_one_line(tmp_path: Path, monkeypatch: pytest.Mon
         find_sources([str(tmp_path / "broken.parquet")])
 
 
+def test_a_broken_shard_is_named_when_its_turn_comes(tmp_path: Path) -> None:
+    write_tar(tmp_path / "shard-0.tar", ["one"], 1)
+    (tmp_path / "shard-1.tar").write_bytes(b"no tar")
+    streams = find_sources([str(tmp_path / "*.tar")]).streams(Share())
+    assert [len(list(stream)) for _, (_, stream) in zip(range(2), streams, strict=False)] == [0, 1]
+    name, broken = next(streams)
+    assert name == str(tmp_path / "shard-1.tar")
+    with pytest.raises(BadInputError, match=r"shard-1\.tar: cannot be"):
+        next(broken)
+
+
 def test_a_row_without_a_picture_is_refused_by_name(tmp_path: Path) -> None:
     pictures = [{"bytes": png(1), "path": None}, None]
     datasets.Dataset.from_dict({"image": pictures}, features=datasets.Features(image=datasets.Image())).to_parquet(

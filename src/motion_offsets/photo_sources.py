@@ -8,8 +8,10 @@ name whatever else is extracted beside it.
 from __future__ import annotations
 
 import re
+import tarfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -43,15 +45,24 @@ class DataShard:
 
     Args:
         name: what errors call it.
-        rows: starts reading; each row has the picture's bytes or path as :class:`datasets.Image` gives it undecoded.
-        column: the column of the pictures.
+        rows: opens it; gives each row's key, which may be empty, and its picture's bytes or path, as
+            :class:`datasets.Image` gives it undecoded.
         result: folder of its results.
     """
 
     name: str
-    rows: Callable[[], Iterable[Mapping[str, Any]]]
-    column: str
+    rows: Callable[[], Iterator[tuple[str, Mapping[str, Any]]]]
     result: str
+
+    def read(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """The rows; :class:`BadInputError` where the data set is damaged or breaks off."""
+        try:
+            yield from self.rows()
+        except BadInputError:  # a ValueError, too
+            raise
+        except (OSError, ValueError, EOFError, tarfile.TarError) as error:  # pyarrow's own are among them
+            reason = " ".join(str(error).split())[:200] or type(error).__name__
+            raise BadInputError(f"{self.name}: cannot be read on ({reason}); give intact files") from error
 
 
 @dataclass(frozen=True)
@@ -135,8 +146,11 @@ def find_sources(arguments: Sequence[str], split: str | None = None, column: str
         raise BadInputError(
             f"{option} is for data sets; give Parquet, Arrow or tar files, or {HUB_PREFIX}org/name for one on the Hub"
         )
-    shards = chain.from_iterable(_open_data(source, split or "train", column) for source in data)
-    return PhotoSources(find_photos(photos), list(shards))
+    shards = list(chain.from_iterable(_shards_of(source, split or "train", column) for source in data))
+    if shards:
+        # The others are opened when their turn comes; what is wrong with all of them, an option say, is said now.
+        next(shards[0].read(), None)
+    return PhotoSources(find_photos(photos), shards)
 
 
 def _is_data_folder(folder: Path) -> bool:
@@ -149,35 +163,46 @@ def _is_data_folder(folder: Path) -> bool:
         return False
 
 
-def _open_data(source: str, split: str, column: str | None) -> Iterator[DataShard]:
+def _shards_of(source: str, split: str, column: str | None) -> Iterator[DataShard]:
     from .data.tree_datasets import import_datasets
 
     import_datasets(source).disable_progress_bars()
     path = Path(source).expanduser()
-    name = source.removeprefix(HUB_PREFIX)
-    if path.is_dir() and any((path / file).exists() for file in _SAVED_TO_DISK):
-        rows = _saved_to_disk(path, split)
-    else:
-        rows = _streamed(source, name, split)
-    chosen = _picture_column(source, rows, column)
-    rows = _undecoded(source, rows, chosen)
-    kept = [chosen, _KEY] if _KEY in (rows.column_names or ()) else [chosen]
-    rows = rows.select_columns(kept)
-    count = rows.num_shards
-    stem = re.sub(r"[^\w.-]+", "-", path.stem if path.exists() else name) or "data"
+    stem = re.sub(r"[^\w.-]+", "-", path.stem if path.exists() else source.removeprefix(HUB_PREFIX)) or "data"
+    if path.is_file():
+        yield DataShard(source, lambda: _rows(*_opened(source, split, column)), stem)
+        return
+    data, chosen = _opened(source, split, column)
+    count = data.num_shards
     for index in range(count):
-        numbered = f"-{index:05d}" if count > 1 else ""
-        part = f" (part {index})" if count > 1 else ""
-        yield DataShard(f"{source}{part}", _one_shard(rows, count, index), chosen, f"{stem}{numbered}")
+        if count == 1:
+            yield DataShard(source, partial(_rows, data, chosen), stem)
+        else:
+            one = partial(_rows, data.shard(num_shards=count, index=index), chosen)
+            yield DataShard(f"{source} (part {index})", one, f"{stem}-{index:05d}")
 
 
-def _one_shard(rows: Any, count: int, index: int) -> Callable[[], Iterable[Mapping[str, Any]]]:
-    return lambda: rows.shard(num_shards=count, index=index)
+def _opened(source: str, split: str, column: str | None) -> tuple[Any, str]:
+    """A data set, its pictures undecoded, and the column of these."""
+    path = Path(source).expanduser()
+    if path.is_dir() and any((path / file).exists() for file in _SAVED_TO_DISK):
+        data = _saved_to_disk(path, split)
+    else:
+        data = _streamed(source, split)
+    chosen = _picture_column(source, data, column)
+    data = _undecoded(source, data, chosen)
+    return data.select_columns([chosen, _KEY] if _KEY in (data.column_names or ()) else [chosen]), chosen
 
 
-def _streamed(source: str, name: str, split: str) -> Any:
+def _rows(data: Any, column: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    for row in data:
+        yield row.get(_KEY) or "", row[column] or {}
+
+
+def _streamed(source: str, split: str) -> Any:
     from .data.pair_columns import load_rows
 
+    name = source.removeprefix(HUB_PREFIX)
     if source.startswith(HUB_PREFIX):
         if not re.fullmatch(r"[\w.-]+/[\w.-]+", name):
             raise BadInputError(f"{source}: is no data set's name; give {HUB_PREFIX}org/name")
@@ -235,10 +260,9 @@ def _undecoded(source: str, rows: Any, column: str) -> Any:
 
 
 def _items(shard: DataShard, folder: str, share: Share) -> Iterator[Item]:
-    for number, row in enumerate(shard.rows()):
+    for number, (key, picture) in enumerate(shard.read()):
         if number % share.count == share.index:
-            picture = row[shard.column] or {}
-            key = _plain(row.get(_KEY) or Path(picture.get("path") or "").stem)
+            key = _plain(key or Path(picture.get("path") or "").stem)
             result = f"{folder}/{number:08d}{f'-{key}' if key else ''}"
             yield Item(EncodedPhoto(f"{shard.name}, row {number}", _content(picture)), result)
 
