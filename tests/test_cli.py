@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from click.testing import Result
 from PIL import Image
+from tiny_models import save_tiny_models
 from typer.testing import CliRunner
 
-from motion_offsets import EtrajConfig, EtrajModel, MaDmphnConfig, MaDmphnForImageDeblurring, __version__, cli
+from motion_offsets import __version__, cli
 from motion_offsets.video import read_video
 
 SIZE = (70, 51)
@@ -21,18 +21,7 @@ SIZE = (70, 51)
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two tiny networks: motion of 6 pixels to the right everywhere, and an unchanged photo."""
-    torch.manual_seed(0)
-    folder = tmp_path_factory.mktemp("models")
-    estimator = EtrajModel(EtrajConfig(base_channels=4))
-    torch.nn.init.zeros_(estimator.network.head.weight)
-    estimator.network.head.bias.data = torch.tensor([-3.0, 0.0, 3.0, 0.0])
-    estimator.save_pretrained(folder / "motion")
-    deblurrer = MaDmphnForImageDeblurring(MaDmphnConfig(base_channels=4, motion_aware=False))
-    for parameter in deblurrer.networks[0].decoder_lv1.layer24.parameters():
-        torch.nn.init.zeros_(parameter)
-    deblurrer.save_pretrained(folder / "sharp")
-    return folder
+    return save_tiny_models(tmp_path_factory.mktemp("models"))
 
 
 @pytest.fixture
@@ -97,7 +86,7 @@ def test_batch_goes_on_after_a_failed_photo(models: Path, photo: Path, tmp_path:
     assert len(result.stderr.strip().splitlines()) == 2
     assert str(tmp_path / "missing.png") in result.stderr
     assert str(tmp_path / "more" / "broken.jpg") in result.stderr
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["clock", "clock-2"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["clock", "clock-2", "manifest.jsonl"]
 
 
 def test_nothing_is_left_of_a_failed_run(models: Path, tmp_path: Path) -> None:

@@ -9,13 +9,23 @@ import torch
 
 from motion_offsets.consistency import BLURRED, assess, blur_measure, gradient_energy, mean_offset_length
 from motion_offsets.exposure import create_blur
-from motion_offsets.trajectories import sample_times
+from motion_offsets.trajectories import offsets_at, sample_times
 
 
 def test_gradient_energy_of_a_ramp() -> None:
     ramp = torch.arange(8.0).expand(1, 3, 6, 8)
     assert gradient_energy(ramp) == pytest.approx(1)
     assert gradient_energy(ramp + 3 * torch.arange(6.0)[:, None]) == pytest.approx(10)
+
+
+def test_figures_of_a_high_photo_are_those_of_the_whole() -> None:
+    image, other, points = torch.rand(1, 3, 300, 40), torch.rand(1, 3, 300, 40), torch.randn(1, 4, 300, 40)
+    down, across = image.diff(dim=2).square().mean(), image.diff(dim=3).square().mean()
+    assert gradient_energy(image) == pytest.approx(float(down + across), rel=1e-5)
+    length = offsets_at(points, sample_times(5), "quadratic").norm(dim=2).mean()
+    assert mean_offset_length(points, "quadratic", 5) == pytest.approx(float(length), rel=1e-5)
+    found = assess(image, image, other, points, "quadratic", 5)
+    assert found.reblur_psnr == pytest.approx(-10 * math.log10(float((image - other).square().mean())), abs=1e-4)
 
 
 @pytest.mark.parametrize("trajectory", ["linear", "bidirectional-linear", "quadratic"])

@@ -91,10 +91,11 @@ def test_sample_times_are_symmetric_to_the_bit() -> None:
     assert (times[0].item(), times[-1].item()) == (-1.0, 1.0)
 
 
+@pytest.mark.parametrize("size", [(96, 128), (513, 80)])
 @pytest.mark.parametrize("trajectory", TRAJECTORIES)
-def test_align_time_mends_a_field_whose_direction_was_scrambled(trajectory: str) -> None:
+def test_align_time_mends_a_field_whose_direction_was_scrambled(trajectory: str, size: tuple[int, int]) -> None:
     count = num_control_points(trajectory, 3)
-    ys, xs = torch.meshgrid(torch.linspace(-1, 1, 96), torch.linspace(-1, 1, 128), indexing="ij")
+    ys, xs = torch.meshgrid(torch.linspace(-1, 1, size[0]), torch.linspace(-1, 1, size[1]), indexing="ij")
     motion = torch.stack([8 + 3 * ys, 5 - 4 * xs])
     ends = {"linear": [-motion]}.get(trajectory, [-motion, motion * 0.5, motion])
     if count == 2:

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
-from tqdm import tqdm
 
 from . import __version__
 from .cli_arguments import (
@@ -23,7 +22,6 @@ from .cli_arguments import (
     pick_device,
     pick_dtype,
     picture_targets,
-    result_names,
 )
 from .cli_arguments import quiet as _quiet
 from .cli_hub import convert, export, publish
@@ -47,6 +45,13 @@ app = typer.Typer(
 )
 
 Photos = Annotated[list[str], typer.Argument(metavar="PHOTO...", help="Photos, folders of photos, or patterns.")]
+Sources = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="PHOTO...",
+        help="Photos, folders, patterns; Parquet, Arrow or WebDataset (.tar) files; hub:org/name for a data set.",
+    ),
+]
 Output = Annotated[str, typer.Option("--output", "-o", metavar="OUT", help="Where the results go.")]
 Model = Annotated[str, typer.Option(help="Estimator or pipeline: bundled name, folder, or org/name on the Hub.")]
 Deblurrer = Annotated[str | None, typer.Option(help="Deblurrer, named likewise; by default the bundled one.")]
@@ -99,25 +104,6 @@ def _for_each(photos: list[Path], work: Callable[[int, Path], None], debug: bool
         raise typer.Exit(min(codes))
 
 
-class _Bar:
-    """One progress bar for one photo: the step it is at, and how far that step is."""
-
-    def __init__(self, photo: Path, number: int, count: int) -> None:
-        self._label = photo.name if count == 1 else f"{photo.name} ({number}/{count})"
-        # Disabled (None) where standard error is no terminal.
-        self._bar = tqdm(total=1, leave=False, disable=None, bar_format="{desc} |{bar}| {n}/{total}")
-
-    def __enter__(self) -> Callable[[str, int, int], None]:
-        return self._step
-
-    def __exit__(self, *error: object) -> None:
-        self._bar.close()
-
-    def _step(self, name: str, done: int, total: int) -> None:
-        self._bar.total, self._bar.n = total, done
-        self._bar.set_description_str(f"{self._label}: {name}")
-
-
 def _prepare(
     model: str, deblurrer: str | None, device: str, dtype: str, deblurs: bool = True
 ) -> tuple[BlurToVideoPipeline, torch.dtype | None]:
@@ -138,7 +124,7 @@ def _common(version: Annotated[bool, typer.Option("--version", help="Show the ve
 @app.command()
 @_reporting
 def extract(
-    photos: Photos,
+    photos: Sources,
     output: Output,
     frames: Annotated[int, typer.Option(help="Number of frames of the clip, at least 2.")] = 15,
     fps: Annotated[float, typer.Option(help="Frames a second of the clip.")] = 15,
@@ -149,47 +135,66 @@ def extract(
     device: Device = "auto",
     dtype: Dtype = "auto",
     max_memory: MaxMemory = "4GB",
+    split: Annotated[str | None, typer.Option(help="Of a data set; by default train.")] = None,
+    column: Annotated[str | None, typer.Option(help="Of a data set: the column of the photos.")] = None,
+    resume: Annotated[
+        bool | None,
+        typer.Option(
+            "--resume/--redo",
+            help="Leave photos alone that have this result; default: if several.",
+            show_default=False,
+        ),
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Photos of one size at once; by default 1 on a CPU, up to 8 on a GPU.")
+    ] = None,
+    num_shards: Annotated[int, typer.Option(help="Into how many parts the photos are divided, say among jobs.")] = 1,
+    shard_index: Annotated[int, typer.Option(help="The part to do, from 0.")] = 0,
     debug: Debug = False,
 ) -> None:
-    """Extract motion, sharp frame and clip of each photo into a folder of its own, OUT/<photo>/."""
-    from .extraction import ExtractionSettings, extract_photo
+    """Extract motion, sharp frame and clip of each photo into a folder of its own, OUT/<photo>/.
+
+    A run that was stopped goes on where it was when it is started again.
+    """
+    from .cli_extract import extract_sources
+    from .extraction import ExtractionSettings
+    from .photo_sources import Share, find_sources
     from .pipeline_blur_to_video import frame_times
+    from .processes import joined_processes
     from .video import MAX_FPS, MIN_FPS
 
     if not 2 <= frames <= MAX_FRAMES:
         raise BadInputError(f"--frames is {frames}; give a number of frames from 2 to {MAX_FRAMES}")
-    times, memory, found = frame_times(frames), parse_memory(max_memory), find_photos(photos)
+    times, memory = frame_times(frames), parse_memory(max_memory)
     if not MIN_FPS <= fps <= MAX_FPS:
         raise BadInputError(f"--fps is {fps:g}; give a number of frames a second from {MIN_FPS} to {MAX_FPS}")
-    out = Path(output).expanduser()
+    part = Share(shard_index, num_shards)
+    sources, out = find_sources(photos, split, column), Path(output).expanduser()
     check_output_folder(out)
-    pipe, autocast = _prepare(model, deblurrer, device, dtype)
-    settings = ExtractionSettings(
-        times=times,
-        fps=fps,
-        animations=(".gif",) * gif + (".webp",) * webp,
-        max_memory=memory,
-        dtype=autocast,
-        models={"model": model, "deblurrer": deblurrer or "default"},
-    )
-    names = result_names(found)
-
-    def work(index: int, photo: Path) -> None:
-        target = out / names[index]
-        with _Bar(photo, index + 1, len(found)) as on_step:
-            report = extract_photo(pipe, photo, target, settings, on_step)
-        typer.echo(f"{photo} -> {target} ({_summary(report)})")
-
-    _for_each(found, work, debug)
-
-
-def _summary(report: dict[str, Any]) -> str:
-    consistency = report["consistency"]
-    text = (
-        f"{sum(report['seconds'].values()):.1f} s; reblurs to {consistency['reblur_psnr']:.1f} dB, mean offset "
-        f"{consistency['mean_offset_length']:.1f} px, sharpness x{consistency['sharpness_gain']:.2f}"
-    )
-    return text + ("; the photo looks blurred, yet its sharp frame is no sharper" if consistency["unchanged"] else "")
+    with joined_processes() as process:
+        pipe, autocast = _prepare(model, deblurrer, process.device(device), dtype)
+        settings = ExtractionSettings(
+            times=times,
+            fps=fps,
+            animations=(".gif",) * gif + (".webp",) * webp,
+            max_memory=memory,
+            dtype=autocast,
+            models={"model": model, "deblurrer": deblurrer or "default"},
+        )
+        codes = extract_sources(
+            pipe,
+            sources,
+            out,
+            settings,
+            share=part.divided(process.index, process.count),
+            resume=resume,
+            batch_size=batch_size,
+            debug=debug,
+            report_error=_report,
+        )
+        codes = process.worst(codes)
+    if codes:
+        raise typer.Exit(min(codes))
 
 
 @app.command()
@@ -390,3 +395,7 @@ def main() -> None:
         # The reader of our output has gone, as `| head` does; there is nobody left to tell.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(OUR_FAULT)
+
+
+if __name__ == "__main__":  # for `accelerate launch -m motion_offsets.cli`
+    main()

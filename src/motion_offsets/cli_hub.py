@@ -30,8 +30,8 @@ def convert(
     """Convert published Motion-ETR or DMPHN weights into a model folder of ours that computes the same."""
     from .conversion import CONVERTED_NAMES
     from .conversion import convert as converted
-    from .extraction import whole_folder
     from .image_processing_motion_offsets import MotionOffsetsImageProcessor
+    from .result_folders import whole_folder
 
     quiet()
     target = Path(output).expanduser()

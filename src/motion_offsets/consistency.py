@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -19,6 +20,7 @@ BLURRED = 0.35
 NO_GAIN = 1.05
 # What an exact match scores, so that every figure stays a finite number.
 MAX_PSNR = 100.0
+_ROWS = 128
 
 
 @dataclass
@@ -66,22 +68,34 @@ def assess(
 
 def mean_offset_length(control_points: Tensor, trajectory: str, num_samples: int) -> float:
     """Mean length in pixels of the offsets of ``(B, 2K, H, W)`` control points over the N samples, one at a time."""
-    basis = trajectory_basis(trajectory, sample_times(num_samples), num_samples).tolist()
-    dx, dy = control_points[:, 0::2], control_points[:, 1::2]
-    total = 0.0
-    for row in basis:
-        weights = control_points.new_tensor(row)
-        x = torch.einsum("k,bkhw->bhw", weights, dx)
-        y = torch.einsum("k,bkhw->bhw", weights, dy)
-        total += float(torch.hypot(x, y).mean(dtype=torch.float64))
-    return total / len(basis)
+    basis = trajectory_basis(trajectory, sample_times(num_samples), num_samples)
+
+    def lengths(points: Tensor) -> Tensor:
+        return torch.stack([_length(row, points) for row in basis.to(points)])
+
+    pixels = control_points.shape[0] * control_points.shape[2] * control_points.shape[3]
+    return _sum_over_rows(lengths, control_points) / (len(basis) * pixels)
+
+
+def _length(weights: Tensor, points: Tensor) -> Tensor:
+    dx, dy = points[:, 0::2], points[:, 1::2]
+    return torch.hypot(torch.einsum("k,bkhw->bhw", weights, dx), torch.einsum("k,bkhw->bhw", weights, dy))
 
 
 def gradient_energy(image: Tensor) -> float:
     """Mean squared difference between neighbouring pixels of ``(B, C, H, W)``, down plus across."""
-    down = image[..., 1:, :] - image[..., :-1, :]
-    across = image[..., 1:] - image[..., :-1]
-    return float(down.square_().mean(dtype=torch.float64) + across.square_().mean(dtype=torch.float64))
+    across = _sum_over_rows(lambda rows: rows.diff(dim=3).square_(), image) / image[..., 1:].numel()
+    # The rows below those that they are compared with.
+    down = _sum_over_rows(lambda upper, lower: (lower - upper).square_(), image[..., :-1, :], image[..., 1:, :])
+    return down / image[..., 1:, :].numel() + across
+
+
+def _sum_over_rows(function: Callable[..., Tensor], *maps: Tensor) -> float:
+    """Sum of a function of maps of one height, taken of a few rows at a time: a sum in float64 copies what it adds."""
+    total = 0.0
+    for top in range(0, maps[0].shape[2], _ROWS):
+        total += float(function(*(each[:, :, top : top + _ROWS] for each in maps)).sum(dtype=torch.float64))
+    return total
 
 
 def blur_measure(image: Tensor, width: int = 11) -> float:
@@ -108,5 +122,5 @@ def _surviving_differences(grey: Tensor, width: int) -> float:
 
 
 def _psnr(image: Tensor, reference: Tensor) -> float:
-    error = float((image - reference).square_().mean(dtype=torch.float64))
+    error = _sum_over_rows(lambda one, other: (one - other).square_(), image, reference) / image.numel()
     return MAX_PSNR if error <= 10 ** (-MAX_PSNR / 10) else -10 * math.log10(error)

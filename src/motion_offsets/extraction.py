@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import time
-import uuid
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -22,16 +18,24 @@ from PIL import Image
 from torch import Tensor
 
 from . import __version__
+from .consistency import Consistency
 from .errors import BadInputError
+from .images import EncodedPhoto, describe
 from .pipeline_blur_to_video import DEFAULT_MAX_MEMORY, BlurToVideoPipeline
-from .trajectories import align_time, check_num_samples, num_control_points, offsets_at, sample_times
+from .result_folders import check_replaceable, whole_folder
+from .trajectories import (
+    align_time,
+    check_num_samples,
+    num_control_points,
+    offsets_at,
+    sample_times,
+    split_control_points,
+    trajectory_basis,
+    weigh,
+)
 from .video import write_animation, write_video
 from .visualization import draw_flow, draw_trajectories
 
-RESULT_NAMES = frozenset(
-    ("sharp.png", "frames", "video.mp4", "video.gif", "video.webp", "trajectories.png", "flow.png")
-    + ("motion_offsets.npz", "report.json")
-)
 # Curves drawn over more pixels than this could not be seen, so larger photos are drawn smaller.
 MAX_DRAWN_SIDE = 2048
 DRAWN_STRIDE = 4
@@ -71,70 +75,23 @@ class SavedMotion:
     num_samples: int
 
 
-@contextmanager
-def whole_folder(target: Path, names: frozenset[str] = RESULT_NAMES) -> Iterator[Path]:
-    """Yield a hidden folder beside ``target``; on success it takes its place, on any error nothing is left of it.
+@dataclass(frozen=True)
+class LoadedPhoto:
+    """A photo ``(1, 3, H, W)`` in [0, 1] in ordinary memory, what it is called, and the seconds each step took."""
 
-    An earlier result at ``target`` is replaced only once the new one is complete.
-
-    Args:
-        target: the folder that is to appear.
-        names: what an earlier result may hold; a folder with anything else in it is not replaced.
-
-    Raises:
-        BadInputError: ``target`` is something else than an earlier result, or the disk refuses to be written to.
-    """
-    _check_replaceable(target, names)
-    made = [folder for folder in (target.parent, *target.parent.parents) if not folder.exists()]
-    unfinished = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.partial")
-    finished = False
-    try:
-        unfinished.mkdir(parents=True)
-        yield unfinished
-        _replace_folder(target, unfinished)
-        finished = True
-    except OSError as error:
-        raise BadInputError(f"{target}: cannot be written ({error.strerror or error}); give another output") from error
-    finally:
-        if not finished:
-            shutil.rmtree(unfinished, ignore_errors=True)
-            _remove_empty(made)
+    name: str
+    pixel_values: Tensor
+    seconds: dict[str, float]
 
 
-def _remove_empty(folders: Sequence[Path]) -> None:
-    """Remove the folders, innermost first, that were made for nothing."""
-    for folder in folders:
-        try:
-            folder.rmdir()
-        except OSError:
-            return
+@dataclass(frozen=True)
+class Answer:
+    """What the networks made of one photo; all maps are ``(1, C, H, W)`` on the pipeline's device."""
 
-
-def _check_replaceable(target: Path, names: frozenset[str] = RESULT_NAMES) -> None:
-    if not os.path.lexists(target):
-        return
-    if not target.is_dir() or target.is_symlink():
-        raise BadInputError(f"{target}: exists and is no result folder; give another output")
-    if not os.access(target, os.R_OK | os.W_OK | os.X_OK):
-        raise BadInputError(f"{target}: is write-protected; give another output, or permission to write it")
-    found = {entry.name for entry in target.iterdir() if not entry.name.startswith(".")}
-    foreign = sorted(found - names - {"Thumbs.db"})  # that one and hidden files are the file manager's
-    if foreign:
-        raise BadInputError(f"{target}: holds {foreign[0]!r}, which is no result of ours; give another output")
-
-
-def _replace_folder(target: Path, finished: Path) -> None:
-    if not target.exists():
-        finished.rename(target)
-        return
-    old = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.old")
-    target.rename(old)
-    try:
-        finished.rename(target)
-    except OSError:
-        old.rename(target)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
+    photo: LoadedPhoto
+    sharp: Tensor
+    control_points: Tensor
+    consistency: Consistency
 
 
 def extract_photo(
@@ -153,30 +110,86 @@ def extract_photo(
     Raises:
         BadInputError: the photo cannot be used or the folder cannot be written.
     """
-    _check_replaceable(target)
-    clock = _Clock()
+    check_replaceable(target)
     on_step("load", 0, 1)
-    pixel_values = pipe.preprocess(str(photo))
+    answers = answer_photos(pipe, [load_photo(pipe, photo)], settings, on_step)
+    return write_answer(pipe, answers[0], target, settings, on_step)
+
+
+def load_photo(pipe: BlurToVideoPipeline, photo: Path | EncodedPhoto) -> LoadedPhoto:
+    """Read and decode a photo; :class:`BadInputError` says what is wrong with it."""
+    clock = _Clock()
+    pixel_values = pipe.processor([photo], return_tensors="pt")["pixel_values"]
     clock.lap("load")
-    control_points = pipe.estimate(pixel_values, settings.max_memory, settings.dtype, partial(on_step, "motion"))
+    return LoadedPhoto(describe(photo), pixel_values, clock.seconds)
+
+
+def answer_photos(
+    pipe: BlurToVideoPipeline,
+    photos: Sequence[LoadedPhoto],
+    settings: ExtractionSettings,
+    on_step: OnStep,
+    estimators_agree: bool | None = None,
+) -> list[Answer]:
+    """Run the networks on photos of one size, together.
+
+    Args:
+        estimators_agree: the pipeline's, for whoever asks often.
+    """
+    clock = _Clock(share=len(photos))
+    pixel_values = photos[0].pixel_values if len(photos) == 1 else torch.cat([photo.pixel_values for photo in photos])
+    pixel_values = pixel_values.to(pipe._execution_device)
+    estimated = pipe.estimate(pixel_values, settings.max_memory, settings.dtype, partial(on_step, "motion"))
     clock.lap("motion")
-    shared = control_points if pipe.estimators_agree else None
-    sharp = pipe.deblur(pixel_values, shared, settings.max_memory, settings.dtype, partial(on_step, "sharp frame"))
-    del shared
-    control_points = align_time(control_points, pipe.trajectory)
+    share = pipe.estimators_agree if estimators_agree is None else estimators_agree
+    sharp = pipe.deblur(
+        pixel_values,
+        estimated if share else None,
+        settings.max_memory,
+        settings.dtype,
+        partial(on_step, "sharp frame"),
+    )
+    control_points = align_time(estimated, pipe.trajectory)
+    del estimated
     clock.lap("sharp_frame")
-    consistency = pipe.assess(pixel_values, sharp, pipe.reblur(sharp, control_points), control_points)
+    found = []
+    for index in range(len(photos)):
+        one = slice(index, index + 1)
+        reblurred = pipe.reblur(sharp[one], control_points[one])
+        found.append(pipe.assess(pixel_values[one], sharp[one], reblurred, control_points[one]))
+        del reblurred
     clock.lap("consistency")
+    return [
+        Answer(
+            replace(photo, seconds=photo.seconds | clock.seconds),
+            sharp[index : index + 1],
+            control_points[index : index + 1],
+            consistency,
+        )
+        for index, (photo, consistency) in enumerate(zip(photos, found, strict=True))
+    ]
+
+
+def write_answer(
+    pipe: BlurToVideoPipeline,
+    answer: Answer,
+    target: Path,
+    settings: ExtractionSettings,
+    on_step: OnStep,
+    more: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Write one photo's result folder; see :func:`extract_photo`. ``more`` goes into the report."""
+    clock, sharp, control_points = _Clock(), answer.sharp, answer.control_points
     with whole_folder(target) as folder:
-        _write_pictures(pipe, pixel_values, sharp, control_points, folder)
+        _write_pictures(pipe, answer.photo.pixel_values, sharp, control_points, folder)
         save_motion(folder / "motion_offsets.npz", control_points, pipe, settings.times)
         clock.lap("pictures")
         _write_clip(pipe, sharp, control_points, folder, settings, on_step)
         clock.lap("clip")
-        height, width = pixel_values.shape[-2:]
+        height, width = sharp.shape[-2:]
         report = {
             "made_by": "motion-offsets",
-            "photo": str(photo),
+            "photo": answer.photo.name,
             "width": width,
             "height": height,
             "num_frames": len(settings.times),
@@ -184,12 +197,13 @@ def extract_photo(
             "fps": settings.fps,
             "trajectory": pipe.trajectory,
             "num_samples": pipe.num_samples,
-            "consistency": dict(consistency),
+            "consistency": dict(answer.consistency),
             "models": settings.models or {},
-            "device": str(pixel_values.device),
+            "device": str(sharp.device),
             "dtype": str(settings.dtype or torch.float32).removeprefix("torch."),
-            "seconds": clock.seconds,
+            "seconds": answer.photo.seconds | clock.seconds,
             "versions": _versions(),
+            **(more or {}),
             "files": sorted(entry.name for entry in folder.iterdir()) + ["report.json"],
         }
         (folder / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
@@ -197,15 +211,16 @@ def extract_photo(
 
 
 class _Clock:
-    """Seconds between one lap and the next."""
+    """Seconds between one lap and the next, for each of ``share`` photos."""
 
-    def __init__(self) -> None:
+    def __init__(self, share: int = 1) -> None:
         self.seconds: dict[str, float] = {}
+        self._share = share
         self._start = time.perf_counter()
 
     def lap(self, name: str) -> None:
         now = time.perf_counter()
-        self.seconds[name] = round(now - self._start, 3)
+        self.seconds[name] = round((now - self._start) / self._share, 3)
         self._start = now
 
 
@@ -214,9 +229,10 @@ def _write_pictures(
 ) -> None:
     save_picture(pipe.post_process(sharp)[0], folder / "sharp.png")
     save_picture(trajectories_picture(pipe, pixel_values, control_points), folder / "trajectories.png")
-    ends = offsets_at(control_points, [-1.0, 1.0], pipe.trajectory)[0]
+    ends = trajectory_basis(pipe.trajectory, [-1.0, 1.0], pipe.num_samples).to(control_points)
     # The content moves against the offsets at which it is read.
-    save_picture(draw_flow(ends[0] - ends[1]), folder / "flow.png")
+    motion = weigh(ends[:1] - ends[1:], split_control_points(control_points))[0, 0]
+    save_picture(draw_flow(motion), folder / "flow.png")
 
 
 def trajectories_picture(pipe: BlurToVideoPipeline, pixel_values: Tensor, control_points: Tensor) -> Image.Image:
@@ -246,8 +262,8 @@ def _write_clip(
 
     def saved() -> Iterator[Image.Image]:
         """Each frame on its way into the video, saved as it passes."""
-        for number, frame in enumerate(pipe.frames(sharp, control_points, settings.times), start=1):
-            picture = pipe.post_process(frame)[0]
+        for number, moment in enumerate(settings.times, start=1):
+            picture = pipe.post_process(pipe.frame_at(sharp, control_points, moment))[0]
             save_picture(picture, frames / f"{number:04d}.png")
             yield picture
             on_step("clip", number, len(settings.times))

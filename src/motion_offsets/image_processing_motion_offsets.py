@@ -112,15 +112,13 @@ class MotionOffsetsImageProcessor(BaseImageProcessor):
             raise BadInputError(f"pixel_values: shape {tuple(tensor.shape)}; give (B, 3, H, W)")
         sizes = _checked_sizes(original_sizes, tensor.shape)
         pictures = [
-            picture[:, :height, :width].detach().clamp(0, 1)
-            for picture, (height, width) in zip(tensor, sizes, strict=True)
+            picture[:, :height, :width].detach() for picture, (height, width) in zip(tensor, sizes, strict=True)
         ]
         if output_type == "pt":
-            return pictures
-        arrays = [picture.float().permute(1, 2, 0).cpu() for picture in pictures]
+            return [picture.clamp(0, 1) for picture in pictures]
         if output_type == "np":
-            return [array.contiguous().numpy() for array in arrays]
-        return [Image.fromarray(array.mul(255).round_().to(torch.uint8).contiguous().numpy()) for array in arrays]
+            return [picture.clamp(0, 1).float().permute(1, 2, 0).contiguous().cpu().numpy() for picture in pictures]
+        return [_to_picture(picture) for picture in pictures]
 
     def draw_trajectories(
         self, image: ImageSource, motion_offsets: torch.Tensor | np.ndarray, **kwargs: Any
@@ -131,6 +129,12 @@ class MotionOffsetsImageProcessor(BaseImageProcessor):
     def draw_flow(self, motion: torch.Tensor | np.ndarray, **kwargs: Any) -> Image.Image:
         """Draw the motion of the whole exposure in colours: :func:`motion_offsets.visualization.draw_flow`."""
         return draw_flow(motion, **kwargs)
+
+
+def _to_picture(pixels: torch.Tensor) -> Image.Image:
+    """``(3, H, W)`` as 8-bit RGB; in place, as a large photo's frames are not to be in memory several times."""
+    levels = pixels.clamp(0, 1).float().mul_(255).round_().to(torch.uint8)
+    return Image.fromarray(levels.permute(1, 2, 0).contiguous().cpu().numpy())
 
 
 def _as_list(images: ImageSource | Sequence[ImageSource]) -> list[ImageSource]:

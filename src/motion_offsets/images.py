@@ -23,6 +23,7 @@ import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -32,7 +33,16 @@ from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from .errors import BadInputError
 
-ImageSource: TypeAlias = str | os.PathLike[str] | Image.Image | np.ndarray | torch.Tensor
+
+@dataclass(frozen=True)
+class EncodedPhoto:
+    """A photo as the bytes of its file, a row of a data set say, and what errors call it."""
+
+    name: str
+    content: bytes = field(repr=False)
+
+
+ImageSource: TypeAlias = str | os.PathLike[str] | EncodedPhoto | Image.Image | np.ndarray | torch.Tensor
 
 MIN_SIDE = 16
 """Shortest side, in pixels, that the networks can see anything in."""
@@ -64,8 +74,8 @@ def load_image(source: ImageSource, max_pixels: int = MAX_PIXELS) -> Image.Image
     """Load a photo as an upright 8-bit RGB picture.
 
     Args:
-        source: path, PIL image, NumPy array ``(H, W)`` or ``(H, W, C)``, or torch tensor ``(H, W)`` or
-            ``(C, H, W)``; arrays and tensors are uint8, uint16 or float in ``[0, 1]`` with 1 to 4 channels.
+        source: path, encoded bytes, PIL image, NumPy array ``(H, W)`` or ``(H, W, C)``, or torch tensor ``(H, W)``
+            or ``(C, H, W)``; arrays and tensors are uint8, uint16 or float in ``[0, 1]`` with 1 to 4 channels.
         max_pixels: refuse larger pictures. It is checked on the file's header, before anything is decoded.
             Above the default, ``PIL.Image.MAX_IMAGE_PIXELS`` must be raised as well.
 
@@ -89,10 +99,23 @@ def load_array(source: ImageSource, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     return _to_float(_read(source, max_pixels), source)
 
 
+def size_of(source: str | os.PathLike[str] | EncodedPhoto, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
+    """(width, height) that a photo's header gives, before it is turned upright; nothing is decoded.
+
+    Raises:
+        BadInputError: the photo is missing, no picture, too large or too small.
+    """
+    with _open(source, max_pixels) as image:
+        _check_size(image.width, image.height, max_pixels, describe(source))
+        return image.size
+
+
 def describe(source: Any) -> str:
     """Name an image source in an error message: the path of a file, the kind and size of anything else."""
     if isinstance(source, (str, os.PathLike)):
         return os.fspath(source)
+    if isinstance(source, EncodedPhoto):
+        return source.name
     if isinstance(source, Image.Image):
         filename = getattr(source, "filename", "")
         return str(filename) if filename else f"PIL image ({source.mode}, {source.width}x{source.height})"
@@ -110,19 +133,26 @@ def _read(source: ImageSource, max_pixels: int) -> Image.Image | np.ndarray:
         return array
     if isinstance(source, Image.Image):
         return _decode(source, max_pixels, describe(source))
-    if isinstance(source, (str, os.PathLike)):
-        with _open(Path(source), max_pixels) as image:
+    if isinstance(source, (str, os.PathLike, EncodedPhoto)):
+        with _open(source, max_pixels) as image:
             return _decode(image, max_pixels, describe(source))
     raise BadInputError(
         f"{describe(source)}: not a picture; give a path, a PIL image, a NumPy array or a torch tensor"
     )
 
 
-def _open(path: Path, max_pixels: int) -> Image.Image:
-    _check_file(path)
+def _open(source: str | os.PathLike[str] | EncodedPhoto, max_pixels: int) -> Image.Image:
+    path = Path(describe(source))
+    file: Path | io.BytesIO = path
+    if isinstance(source, EncodedPhoto):
+        if not source.content:
+            raise BadInputError(f"{path}: is empty (0 bytes); give an intact picture")
+        file = io.BytesIO(source.content)
+    else:
+        _check_file(path)
     try:
         with _without_warnings():
-            image = Image.open(path)
+            image = Image.open(file)
     except Image.DecompressionBombError:
         limit = min(max_pixels, 2 * (Image.MAX_IMAGE_PIXELS or max_pixels)) / 1e6
         raise BadInputError(

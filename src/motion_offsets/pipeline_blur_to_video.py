@@ -34,7 +34,7 @@ DEFAULT_MAX_MEMORY = 4e9
 # Measured peaks, bytes a pixel: of a tile inside each network, and of what is held of the whole photo meanwhile.
 ESTIMATOR_BYTES = 550
 DEBLURRER_BYTES = 1100
-PHOTO_BYTES = 90
+PHOTO_BYTES = 70
 
 Progress = Callable[[int, int], None]
 
@@ -295,17 +295,15 @@ class BlurToVideoPipeline(DiffusionPipeline):
         config = deblurrer.config
         if control_points is None and config.motion_aware and config.estimator_config is None:
             control_points = self.estimate(pixel_values, max_memory, dtype)
-        channels = pixel_values.shape[1]
 
-        def sharp(tile: Tensor) -> Tensor:
-            photo, points = tile[:, :channels], tile[:, channels:]
-            with _autocast(tile, dtype):
+        def sharp(photo: Tensor, points: Tensor | None = None) -> Tensor:
+            with _autocast(photo, dtype):
                 # The nine taps of the motion-aware convolutions; without them the network asks its own estimator.
-                offsets = offsets_at(points, config.tap_times, self.trajectory) if points.shape[1] else None
+                offsets = None if points is None else offsets_at(points, config.tap_times, self.trajectory)
                 return deblurrer(_network_input(photo, deblurrer), motion_offsets=offsets).sharp
 
-        stacked = pixel_values if control_points is None else torch.cat([pixel_values, control_points], dim=1)
-        result = run_tiled(sharp, stacked, _tile_pixels(pixel_values, max_memory, DEBLURRER_BYTES), on_tile)
+        maps = [pixel_values] if control_points is None else [pixel_values, control_points]
+        result = run_tiled(sharp, maps, _tile_pixels(pixel_values, max_memory, DEBLURRER_BYTES), on_tile)
         return result.clamp_(0, 1)
 
     def deconvolve(self, pixel_values: Tensor, control_points: Tensor, **options: Any) -> Tensor:

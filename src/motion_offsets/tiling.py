@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -88,20 +88,20 @@ def _fade(start: int, stop: int, fades_in: bool, fades_out: bool, margin: int) -
 
 
 def run_tiled(
-    function: Callable[[Tensor], Tensor],
-    image: Tensor,
+    function: Callable[..., Tensor],
+    images: Tensor | Sequence[Tensor],
     max_pixels: int,
     on_tile: Callable[[int, int], None] | None = None,
     agree: Callable[[Tensor, Tensor], Tensor] | None = None,
 ) -> Tensor:
     """Run a function from images to maps of the same size over overlapping tiles and blend what it gives.
 
-    Only one tile's work is in memory at a time, beside the image and the result. An image of at most ``max_pixels`` is
-    one tile, and the result is then the function's own.
+    Only one tile's work is in memory at a time, beside the images and the result. Images of at most ``max_pixels``
+    are one tile, and the result is then the function's own.
 
     Args:
-        function: ``(B, C, h, w)`` to ``(B, D, h, w)``.
-        image: ``(B, C, H, W)``.
+        function: ``(B, C, h, w)`` to ``(B, D, h, w)``; it is called with as many tiles as there are images.
+        images: ``(B, C, H, W)``, or several of one height and width.
         max_pixels: most pixels a tile may have; see :func:`max_tile_pixels`.
         on_tile: called with (tiles done, tiles in all) after each tile.
         agree: where tiles overlap, ``agree(maps, reference)`` is blended in place of a tile's own ``maps``; the
@@ -110,22 +110,23 @@ def run_tiled(
     Returns:
         ``(B, D, H, W)`` in float32.
     """
-    height, width = image.shape[-2:]
+    images = [images] if isinstance(images, Tensor) else images
+    height, width = images[0].shape[-2:]
     tile_height, tile_width = tile_shape(height, width, max_pixels)
     rows, columns = tile_spans(height, tile_height), tile_spans(width, tile_width)
     total = len(rows) * len(columns)
     if total == 1:
-        result = function(image).float()
+        result = function(*images).float()
         if on_tile is not None:
             on_tile(1, 1)
         return result
     row_weights, column_weights = blending_weights(rows), blending_weights(columns)
     blended: Tensor | None = None
-    covered = torch.zeros(height, width, device=image.device)
+    covered = torch.zeros(height, width, device=images[0].device)
     for index in range(total):
         row, column = divmod(index, len(columns))
         (top, bottom), (left, right) = rows[row], columns[column]
-        maps = function(image[..., top:bottom, left:right]).float()
+        maps = function(*(image[..., top:bottom, left:right] for image in images)).float()
         if blended is None:
             blended = maps.new_zeros(*maps.shape[:-2], height, width)
         place = (..., slice(top, bottom), slice(left, right))

@@ -167,12 +167,24 @@ def align_time(control_points: Tensor, trajectory: str, cell: int = 16) -> Tenso
     Returns:
         ``(B, 2K, H, W)``: each pixel as it was or reversed in time. Blur made from it is unchanged.
     """
+    height, width = control_points.shape[-2:]
+    # In strips of whole cells: a large photo's maps are not to be in memory several times.
+    strips = [(..., slice(top, top + 16 * cell), slice(None)) for top in range(0, height, 16 * cell)]
+    axes = torch.cat([_cell_axes(_motion(control_points[rows], trajectory), cell) for rows in strips], dim=2)
+    field = torch.stack([_signed(each) for each in axes])
+    smooth = functional.interpolate(field, size=(height, width), mode="bilinear", align_corners=False)
+    aligned = torch.empty_like(control_points)
+    for rows in strips:
+        points = control_points[rows]
+        against = (smooth[rows] * _motion(points, trajectory)).sum(1, keepdim=True) < 0
+        aligned[rows] = torch.where(against, reverse_time(points, trajectory), points)
+    return aligned
+
+
+def _motion(control_points: Tensor, trajectory: str) -> Tensor:
+    """``offset(1) - offset(-1)``, ``(B, 2, H, W)``."""
     ends = offsets_at(control_points.float(), [-1.0, 1.0], trajectory)
-    motion = ends[:, 1] - ends[:, 0]
-    field = torch.stack([_signed(axes) for axes in _cell_axes(motion, cell)])
-    smooth = functional.interpolate(field, size=motion.shape[-2:], mode="bilinear", align_corners=False)
-    against = (smooth * motion).sum(1, keepdim=True) < 0
-    return torch.where(against, reverse_time(control_points, trajectory), control_points)
+    return ends[:, 1] - ends[:, 0]
 
 
 def _cell_axes(motion: Tensor, cell: int) -> Tensor:

@@ -32,7 +32,7 @@ def load_columns(
     arguments: Mapping[str, Any],
 ) -> Dataset | IterableDataset:
     """See :func:`~motion_offsets.data.pairs.load_pairs`."""
-    data = _load(source, split, streaming, cache_dir, arguments)
+    data = load_rows(source, split, streaming, cache_dir, arguments)
     names = data.column_names or list(next(iter(data), {}))
     chosen = _chosen(source, names, columns)
     kept = [*chosen.values(), *(name for name in ("sequence", "frame", _KEY) if name in names)]
@@ -46,7 +46,12 @@ def load_columns(
     return _numbered_table(data)
 
 
-def _load(source: str, split: str, streaming: bool, cache_dir: str | None, arguments: Mapping[str, Any]) -> Any:
+def load_rows(source: str, split: str, streaming: bool, cache_dir: str | None, arguments: Mapping[str, Any]) -> Any:
+    """The rows of a Parquet, Arrow or tar file, of a folder of such files, or of ``org/name`` on the Hub.
+
+    Raises:
+        BadInputError: it does not exist, has no such split, or cannot be read.
+    """
     import datasets
     from datasets.exceptions import DatasetGenerationError, DatasetNotFoundError
     from huggingface_hub.errors import HfHubHTTPError

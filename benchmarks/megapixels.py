@@ -1,0 +1,104 @@
+"""Seconds per megapixel and peak memory of a whole extraction, from small photos to large ones.
+
+    python benchmarks/megapixels.py [--all] [--max-memory 4GB] [--threads 2]
+
+Each size runs in a process of its own: it loads the bundled models, extracts a small photo to warm up, and then,
+timed, a photo of 1, 4, 12 or 24 megapixels (with ``--all`` of 100, too) into a folder, as ``motion-offsets extract``
+does. Seconds are those of the extraction, without start and warm-up; peak memory is the process's. The last line is
+JSON with the ratio of the largest time per megapixel to the smallest.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+SIZES = {1: (1168, 856), 4: (2312, 1730), 12: (4000, 3000), 24: (6000, 4000), 100: (12248, 8165)}
+WARM_UP = (256, 192)
+
+
+def make_photo(path: Path, size: tuple[int, int]) -> None:
+    """A smooth random picture: what is in it decides about the time of its PNGs alone."""
+    import numpy as np
+    from PIL import Image
+
+    noise = np.random.default_rng(0).integers(0, 256, (size[1] // 8, size[0] // 8, 3), np.uint8)
+    Image.fromarray(noise).resize(size, Image.Resampling.BICUBIC).save(path, compress_level=1)
+
+
+def measure(folder: Path, megapixels: int, arguments: argparse.Namespace) -> dict[str, object]:
+    """One size, in this process."""
+    import torch
+    from timing import peak_mb
+
+    from motion_offsets import BlurToVideoPipeline
+    from motion_offsets.cli_arguments import parse_memory
+    from motion_offsets.extraction import ExtractionSettings, extract_photo
+    from motion_offsets.pipeline_blur_to_video import frame_times
+
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    memory = parse_memory(arguments.max_memory)
+    settings = ExtractionSettings(times=frame_times(arguments.frames), max_memory=memory)
+    pipe = BlurToVideoPipeline.from_pretrained("blur-to-video")
+    extract_photo(pipe, folder / "warm-up.png", folder / "warm-up", settings, lambda *step: None)
+    before = peak_mb()
+    start = time.perf_counter()
+    report = extract_photo(pipe, folder / "photo.png", folder / "result", settings, lambda *step: None)
+    seconds = time.perf_counter() - start
+    pixels = report["width"] * report["height"] / 1e6
+    return {
+        "megapixels": megapixels,
+        "size": f"{report['width']}x{report['height']}",
+        "seconds": round(seconds, 2),
+        "seconds_per_megapixel": round(seconds / pixels, 3),
+        "peak_mb": round(peak_mb()),
+        "before_mb": round(before),
+        "steps_s": report["seconds"],
+    }
+
+
+def run_child(folder: Path, *arguments: object) -> dict[str, object]:
+    command = [sys.executable, __file__, *(str(argument) for argument in arguments), "--folder", str(folder)]
+    finished = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    return json.loads(finished.stdout.splitlines()[-1])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--all", action="store_true", help="100 megapixels, too")
+    parser.add_argument("--sizes", type=int, nargs="*", choices=SIZES, help="these instead")
+    parser.add_argument("--frames", type=int, default=15)
+    parser.add_argument("--max-memory", default="4GB")
+    parser.add_argument("--threads", type=int, default=None, help="default: as many as torch takes")
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--make", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--measure", type=int, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.make:
+        make_photo(arguments.folder / "warm-up.png", WARM_UP)
+        make_photo(arguments.folder / "photo.png", SIZES[arguments.make])
+        print(json.dumps({}))
+        return
+    if arguments.measure:
+        print(json.dumps(measure(arguments.folder, arguments.measure, arguments)))
+        return
+    passed = ["--frames", arguments.frames, "--max-memory", arguments.max_memory]
+    passed += ["--threads", arguments.threads] if arguments.threads else []
+    rows = []
+    for size in arguments.sizes or [size for size in SIZES if size < 100 or arguments.all]:
+        with tempfile.TemporaryDirectory() as name:
+            run_child(Path(name), "--make", size)  # apart, as a process's peak counts what it once held
+            rows.append(run_child(Path(name), "--measure", size, *passed))
+        print(json.dumps(rows[-1]), flush=True)
+    each = [row["seconds_per_megapixel"] for row in rows]
+    print(json.dumps({"max_memory": arguments.max_memory, "rows": rows, "ratio": round(max(each) / min(each), 3)}))
+
+
+if __name__ == "__main__":
+    main()

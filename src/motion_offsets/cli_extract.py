@@ -1,0 +1,143 @@
+"""``motion-offsets extract``: its run over one photo or many, and what it says meanwhile."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+from tqdm import tqdm
+
+from .photo_sources import PhotoSources, Share
+
+if TYPE_CHECKING:
+    from .batch_extraction import Outcome
+    from .extraction import ExtractionSettings
+    from .pipeline_blur_to_video import BlurToVideoPipeline
+
+_TERMINATED = 128 + signal.SIGTERM
+
+
+def extract_sources(
+    pipe: BlurToVideoPipeline,
+    sources: PhotoSources,
+    out: Path,
+    settings: ExtractionSettings,
+    *,
+    share: Share,
+    resume: bool | None,
+    batch_size: int | None,
+    debug: bool,
+    report_error: Callable[[Exception, str], int],
+) -> set[int]:
+    """Extract a share of the photos; print a line for each.
+
+    Args:
+        resume: leave photos alone whose result is there; by default where there is more than one photo.
+        report_error: says what went wrong with what, and returns the exit code it deserves.
+
+    Returns:
+        The exit codes of what went wrong.
+    """
+    from .batch_extraction import BatchExtraction
+    from .manifest import PATTERN, Manifest
+
+    single = len(sources.photos) == 1 and not sources.shards
+    codes: set[int] = set()
+    with ExitStack() as stack:
+        journalled = not single or resume or any(out.glob(PATTERN))
+        manifest = stack.enter_context(Manifest(out, share)) if journalled else None
+        stack.enter_context(_ended_by_sigterm())
+        progress = stack.enter_context(_Progress(single, sources.count(share), shown=share.index == 0))
+
+        def on_outcome(outcome: Outcome) -> None:
+            with progress.said():
+                if outcome.error is not None:
+                    codes.add(report_error(outcome.error, outcome.name))
+                else:
+                    typer.echo(f"{outcome.name} -> {outcome.target} ({_summary(outcome.report)})")
+
+        BatchExtraction(
+            pipe,
+            out,
+            settings,
+            manifest=manifest,
+            resume=not single if resume is None else resume,
+            batch_size=batch_size,
+            on_step=progress.step,
+            on_outcome=on_outcome,
+            raise_faults=debug,
+        ).run(sources.streams(share))
+    return codes
+
+
+def _summary(report: dict[str, Any] | None) -> str:
+    if report is None:
+        return "was there: same photo, models and settings; --redo makes it anew"
+    consistency = report["consistency"]
+    text = (
+        f"{sum(report['seconds'].values()):.1f} s; reblurs to {consistency['reblur_psnr']:.1f} dB, mean offset "
+        f"{consistency['mean_offset_length']:.1f} px, sharpness x{consistency['sharpness_gain']:.2f}"
+    )
+    return text + ("; the photo looks blurred, yet its sharp frame is no sharper" if consistency["unchanged"] else "")
+
+
+class _Progress:
+    """One progress bar: for one photo, how far its step is; for many, how many are done.
+
+    Args:
+        single: there is one photo.
+        count: number of photos, where it is known.
+        shown: whether this process, of several, shows a bar.
+    """
+
+    def __init__(self, single: bool, count: int | None, shown: bool) -> None:
+        self._single = single
+        form = None if count is None and not single else "{desc} |{bar}| {n}/{total}"
+        # Disabled (None) where standard error is no terminal.
+        disable = None if shown else True
+        self._bar = tqdm(total=1 if single else count, leave=False, disable=disable, bar_format=form, unit=" photos")
+        self._lock = threading.RLock()
+
+    def __enter__(self) -> _Progress:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            self._bar.close()
+
+    def step(self, photo: str, name: str, done: int, total: int) -> None:
+        with self._lock:
+            if self._single:
+                self._bar.total, self._bar.n = total, done
+            self._bar.set_description_str(f"{Path(photo).name}: {name}")
+
+    @contextmanager
+    def said(self) -> Iterator[None]:
+        """While a line is printed about a photo that is done with, the bar is out of the way."""
+        with self._lock:
+            self._bar.clear()
+            yield
+            if not self._single:
+                self._bar.update()
+
+
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """Let SIGTERM, how a cluster takes a machine back, end the run as Ctrl-C does: with whole folders only."""
+    if threading.current_thread() is not threading.main_thread():  # only there may it be caught
+        yield
+        return
+
+    def end(*signalled: object) -> None:
+        raise SystemExit(_TERMINATED)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
