@@ -138,10 +138,11 @@ def expose_plain(sharp: Tensor, control_points: Tensor, basis: Tensor, padding_m
     pixels = torch.stack(torch.meshgrid(xs, ys, indexing="xy"))
     scale = torch.tensor([sharp.shape[3], sharp.shape[2]], dtype=work, device=sharp.device).view(2, 1, 1)
     total = torch.zeros(batch, sharp.shape[1], height, width, dtype=work, device=sharp.device)
-    for weights in basis.to(work):
-        position = pixels + torch.einsum("k,bkchw->bchw", weights, points)
-        grid = ((2 * position + 1) / scale - 1).permute(0, 2, 3, 1)
-        total = total + functional.grid_sample(image, grid, "bilinear", padding_mode, align_corners=False)
+    with torch.autocast(sharp.device.type, enabled=False):  # a bf16 position is off by pixels in a large photo
+        for weights in basis.to(work):
+            position = pixels + torch.einsum("k,bkchw->bchw", weights, points)
+            grid = ((2 * position + 1) / scale - 1).permute(0, 2, 3, 1)
+            total = total + functional.grid_sample(image, grid, "bilinear", padding_mode, align_corners=False)
     return (total / basis.shape[0]).to(sharp.dtype)
 
 

@@ -50,13 +50,13 @@ def _pixels(start, pixels, height, width, BLOCK_P: tl.constexpr):
 
 
 @triton.jit
-def _place(offsets, tap, strides_tap, stride_axis, scale, live, image, y, x, height, width):
+def _place(offsets, tap, stride_tap, stride_axis, scale, live, image, y, x, height, width):
     """The corners of a tap's samples.
 
     Returns the number in the batch of each sample's upper left pixel, how far the sample is from it across and down,
     and whether the upper left, upper right, lower left and lower right pixels are inside the image.
     """
-    offset = offsets + tap * strides_tap
+    offset = offsets + tap * stride_tap
     dx = tl.load(offset, mask=live, other=0.0).to(tl.float32)
     dy = tl.load(offset + stride_axis, mask=live, other=0.0).to(tl.float32)
     column, across, in_left, in_right = _axis(x.to(tl.float32) + scale * dx, width - 1)
@@ -94,7 +94,7 @@ def _matrix(matrix, rows, columns, row_count, column_count):
 @tuned(
     [
         triton.Config({"BLOCK_P": size}, num_warps=warps, num_stages=stages)
-        for size, warps, stages in ((64, 4, 1), (128, 4, 1), (128, 8, 1), (64, 4, 2), (32, 4, 1))
+        for size, warps, stages in ((64, 4, 1), (64, 8, 1), (32, 4, 1), (128, 8, 1), (64, 4, 2))
     ],
     key=["channels", "out_channels"],
 )
@@ -152,7 +152,7 @@ def _scatter(grad_x, corner, inside, weight, grad, c, channels):
 @tuned(
     [
         triton.Config({"BLOCK_P": size}, num_warps=warps, num_stages=1)
-        for size, warps in ((64, 4), (32, 4), (64, 8), (128, 8))
+        for size, warps in ((64, 8), (32, 4), (64, 4), (32, 8))
     ],
     key=["channels", "out_channels", "WANT_X", "WANT_OFFSETS"],
     zeroed=["grad_x"],
@@ -227,7 +227,7 @@ def _backward(
 @tuned(
     [
         triton.Config({"BLOCK_P": size}, num_warps=warps, num_stages=stages)
-        for size, warps, stages in ((64, 4, 1), (32, 4, 1), (128, 8, 1), (64, 4, 2))
+        for size, warps, stages in ((64, 4, 1), (64, 8, 1), (32, 4, 1), (64, 4, 2))
     ],
     key=["channels", "out_channels"],
 )
@@ -297,7 +297,7 @@ class _Launch:
     def images(self, channels: int, dtype: torch.dtype) -> Tensor:
         """New ``(B, C, H, W)``, channels last in memory."""
         shape = (self.shape[0], channels, *self.shape[2:])
-        return self.x.new_empty(0, dtype=dtype).new_empty(shape).contiguous(memory_format=torch.channels_last)
+        return torch.empty(shape, dtype=dtype, device=self.x.device, memory_format=torch.channels_last)
 
     def run(self, kernel: Any, grid: Any, tensors: tuple[Tensor, ...], block_c: int, block_o: int, **rest: Any) -> None:
         blocks = {"BLOCK_C": _block(self.channels, block_c), "BLOCK_O": _block(self.out_channels, block_o)}
