@@ -17,7 +17,6 @@ from pathlib import Path
 
 import torch
 
-
 TRITON_PIXELS = 1 << 30  # in one plane of a tensor: the Triton kernels count them in 32 bits
 
 

@@ -361,7 +361,9 @@ class _Launch:
     def run(self, kernel: Any, tensors: tuple[Tensor, ...], **choices: Any) -> None:
         if self.batch * self.channels * self.height * self.width:
             with torch.cuda.device_of(self.image):
-                kernel[self.grid](self.image, self.points, self.basis, *tensors, *self.sizes, **self.choices, **choices)
+                kernel[self.grid](
+                    self.image, self.points, self.basis, *tensors, *self.sizes, **self.choices, **choices
+                )
 
 
 def forward(sharp: Tensor, control_points: Tensor, basis: Tensor, zeros: bool) -> Tensor:

@@ -299,7 +299,9 @@ class _Launch:
         shape = (self.shape[0], channels, *self.shape[2:])
         return torch.empty(shape, dtype=dtype, device=self.x.device, memory_format=torch.channels_last)
 
-    def run(self, kernel: Any, grid: Any, tensors: tuple[Tensor, ...], block_c: int, block_o: int, **rest: Any) -> None:
+    def run(
+        self, kernel: Any, grid: Any, tensors: tuple[Tensor, ...], block_c: int, block_o: int, **rest: Any
+    ) -> None:
         blocks = {"BLOCK_C": _block(self.channels, block_c), "BLOCK_O": _block(self.out_channels, block_o)}
         with torch.cuda.device_of(self.x):
             kernel[grid](*tensors, *self.sizes, PRECISION=PRECISION, **blocks, **rest)
