@@ -2,8 +2,8 @@
 
 ``y(p) = bias + sum_k weight_k x(p + alpha * offset_k(p))``, sampled bilinearly, features outside the image being zero
 as in an ordinary convolution. Tap ``k = 3 * row + column`` of the filter takes the k-th offset, so the filter runs
-along the exposure trajectory from its first to its last tap. On a CPU with numba and on a GPU with Triton the work goes
-to the kernels behind ``kernels/motion_aware_operator.py``; everywhere else to the plain twin,
+along the exposure trajectory from its first to its last tap. On a CPU with numba and on a GPU with Triton the work
+goes to the kernels behind ``kernels/motion_aware_operator.py``; everywhere else to the plain twin,
 :func:`motion_aware_conv2d_plain`.
 """
 

@@ -1,4 +1,4 @@
-"""Compile the Triton kernels for a GPU of compute capability 9.0, which takes none: a program for a process of its own.
+"""Compile the Triton kernels for a GPU of compute capability 9.0, without one: a program for a process of its own.
 
 The kernels' own launching code is called with tensors on the CPU; in place of each launch, what it would have run is
 compiled as Triton would compile it then. Prints a line for each: the kernel and the size of its machine code.

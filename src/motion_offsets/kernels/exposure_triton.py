@@ -345,8 +345,9 @@ class _Launch:
         self.groups = triton.cdiv(self.channels, GROUP)
         rows, columns = sharp.shape[2:]
         samples, count = basis.shape
-        self.sizes = (self.batch, self.channels, self.height, self.width, rows, columns, (rows - self.height) // 2)
-        self.sizes += (samples, self.batch // sharp.shape[0], 1 / samples)
+        inner = (self.batch, self.channels, self.height, self.width)
+        margin, repeat = (rows - self.height) // 2, self.batch // sharp.shape[0]
+        self.sizes = (*inner, rows, columns, margin, samples, repeat, 1 / samples)
         self.choices = {
             "ZEROS": zeros,
             "POINTS": count,
