@@ -16,6 +16,7 @@ import sysconfig
 from pathlib import Path
 
 import torch
+from packaging.version import Version
 
 TRITON_PIXELS = 1 << 30  # in one plane of a tensor: the Triton kernels count them in 32 bits
 
@@ -34,16 +35,21 @@ def triton_serves(device: str, single: bool) -> bool:
         single: no tensor is in double precision, which the kernels do not have.
     """
     wish = os.environ.get("MOTION_OFFSETS_KERNELS", "")
-    if wish == "plain" or not single or not _installed("triton"):
+    if wish == "plain" or not single:
         return False
     if device == "cpu":
-        return wish == "triton" and os.environ.get("TRITON_INTERPRET") == "1"
-    return device == "cuda" and _can_build()
+        return wish == "triton" and os.environ.get("TRITON_INTERPRET") == "1" and _has_triton()
+    return device == "cuda" and _has_triton() and _can_build()
 
 
 @functools.cache
-def _installed(package: str) -> bool:
-    return importlib.util.find_spec(package) is not None
+def _has_triton() -> bool:
+    """Triton 3.3 or later, the oldest whose compiler is known to take the kernels."""
+    if importlib.util.find_spec("triton") is None:
+        return False
+    import triton
+
+    return Version(triton.__version__) >= Version("3.3")
 
 
 @functools.cache

@@ -1,7 +1,7 @@
 """What launching a Triton kernel takes: the right GPU, shapes of its blocks to choose from, and a word on determinism.
 
 Under Triton's interpreter (``TRITON_INTERPRET=1``) the same kernels run on a CPU, slowly, which is how their logic is
-tested where there is no GPU.
+tested where there is no GPU. (Only products of bfloat16 come out wrong there: the interpreter has none.)
 """
 
 from __future__ import annotations
