@@ -66,7 +66,9 @@ def test_agrees_with_its_plain_twin(
 def test_half_precision_images(triton_device: str, dtype: torch.dtype) -> None:
     sharp, points, basis = problem(triton_device, dtype=dtype)
     agree(sharp, points, basis, "border", 1e-2)
-    agree(sharp, points.detach().to(dtype).requires_grad_(), basis, "zeros", 1e-2)
+    # A quarter off the pixels, where the slope is one-sided: half precision would hit them again and again.
+    coarse = (points.detach().clamp(-30, 30).round() + 0.25).to(dtype)
+    agree(sharp, coarse.requires_grad_(), basis, "zeros", 1e-2)
 
 
 def test_a_basis_between_more_points_than_registers(triton_device: str) -> None:
