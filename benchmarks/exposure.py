@@ -72,8 +72,8 @@ def on_gpu(size: int, samples: int, reach: float, rounds: int) -> dict[str, obje
         return offset_by_offset(sharp, torch.einsum("nk,bkchw->bnchw", basis, points.unflatten(1, (-1, 2))))
 
     ways = {"fused": lambda: expose(sharp, points, basis), "offset_by_offset": loop}
-    apart = float((ways["fused"]() - ways["offset_by_offset"]()).abs().max())
     with torch.no_grad():
+        apart = float((ways["fused"]() - ways["offset_by_offset"]()).abs().max())
         forward = gpu_medians(ways, rounds)
     training = gpu_medians(
         {name: lambda way=way: torch.autograd.grad(way(), (sharp, points), gradient) for name, way in ways.items()},

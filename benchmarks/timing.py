@@ -40,7 +40,7 @@ def gpu_medians(calls: dict[str, Callable[[], object]], rounds: int) -> dict[str
     for number in range(rounds + 3):
         for name, call in calls.items():
             start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-            for _ in range(8):
+            for _ in range(40):
                 sweep.zero_()
             start.record()
             call()
