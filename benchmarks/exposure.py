@@ -1,8 +1,9 @@
-"""Claim: the fused exposure is several times as fast as batched ``grid_sample``, forward and with its gradients.
+"""Claim: the fused exposure is several times as fast as ``grid_sample``, forward and with its gradients.
 
 Times, in the same run and taking turns, the blur of eight 128x128 crops from two control points a pixel: the fused
-operator, its plain twin, and the usual formulation that samples all N frames in one ``grid_sample`` call. Prints JSON
-last.
+operator, its plain twin, and the usual formulation that samples all N frames in one ``grid_sample`` call. Where there
+is a CUDA GPU, also eight 256x256 crops on it, against one ``grid_sample`` an offset, and which share of the GPU's copy
+bandwidth the fused operator reaches on the bytes that must move. Prints JSON last.
 
     OMP_WAIT_POLICY=PASSIVE python benchmarks/exposure.py
 """
@@ -14,7 +15,7 @@ import json
 from collections.abc import Callable
 
 import torch
-from timing import medians
+from timing import copy_bandwidth, gpu_medians, medians
 from torch import Tensor
 from torch.nn import functional
 
@@ -38,6 +39,58 @@ def smooth_points(batch: int, size: int, reach: float) -> Tensor:
     """Control points as a moving scene has them, ``(B, 4, S, S)``, up to about ``reach`` pixels."""
     coarse = (torch.rand(batch, 4, 8, 8) * 2 - 1) * reach
     return functional.interpolate(coarse, size=(size, size), mode="bilinear")
+
+
+def offset_by_offset(sharp: Tensor, offsets: Tensor) -> Tensor:
+    """One ``grid_sample`` for each of the ``(B, N, 2, H, W)`` offsets, averaged."""
+    height, width = sharp.shape[2:]
+    ys, xs = (torch.arange(size, device=sharp.device, dtype=torch.float32) for size in (height, width))
+    pixels = torch.stack(torch.meshgrid(xs, ys, indexing="xy"))
+    size = torch.tensor([width, height], device=sharp.device).view(2, 1, 1)
+    total = torch.zeros_like(sharp)
+    for offset in offsets.unbind(1):
+        grid = ((2 * (pixels + offset) + 1) / size - 1).permute(0, 2, 3, 1)
+        total = total + functional.grid_sample(sharp, grid, padding_mode="border", align_corners=False)
+    return total / offsets.shape[1]
+
+
+def bytes_to_move(sharp: Tensor, points: Tensor) -> dict[str, int]:
+    """The least a GPU must read and write: each input and each result once."""
+    forward = 2 * sharp.nbytes + points.nbytes
+    # Backward: the image, its gradient and that of the blur, the points and theirs.
+    return {"forward": forward, "forward_backward": forward + 3 * sharp.nbytes + 2 * points.nbytes}
+
+
+def on_gpu(size: int, samples: int, reach: float, rounds: int) -> dict[str, object]:
+    """Forward, and forward and backward to the image and the offsets, of a batch of eight on the GPU."""
+    sharp = torch.rand(8, 3, size, size, device="cuda", requires_grad=True)
+    points = smooth_points(8, size, reach).cuda().requires_grad_()
+    basis = trajectory_basis("quadratic", sample_times(samples, dtype=torch.float32), samples).cuda()
+    gradient = torch.rand_like(sharp)
+
+    def loop() -> Tensor:
+        return offset_by_offset(sharp, torch.einsum("nk,bkchw->bnchw", basis, points.unflatten(1, (-1, 2))))
+
+    ways = {"fused": lambda: expose(sharp, points, basis), "offset_by_offset": loop}
+    with torch.no_grad():
+        apart = float((ways["fused"]() - ways["offset_by_offset"]()).abs().max())
+        forward = gpu_medians(ways, rounds)
+    training = gpu_medians(
+        {name: lambda way=way: torch.autograd.grad(way(), (sharp, points), gradient) for name, way in ways.items()},
+        rounds,
+    )
+    moved, bandwidth = bytes_to_move(sharp, points), copy_bandwidth()
+    return {
+        "size": f"8x3x{size}x{size}, N {samples}",
+        "largest_difference": apart,
+        "forward_s": forward,
+        "forward_backward_s": training,
+        "speedup_forward": forward["offset_by_offset"] / forward["fused"],
+        "speedup_forward_backward": training["offset_by_offset"] / training["fused"],
+        "copy_bandwidth_gb_s": bandwidth / 1e9,
+        "share_of_bandwidth_forward": moved["forward"] / forward["fused"] / bandwidth,
+        "share_of_bandwidth_forward_backward": moved["forward_backward"] / training["fused"] / bandwidth,
+    }
 
 
 def main() -> None:
@@ -69,7 +122,7 @@ def main() -> None:
     with torch.no_grad():
         forward = medians({name: lambda way=way: way(points) for name, way in ways.items()}, arguments.rounds)
     training = medians({name: both_ways(way) for name, way in ways.items()}, arguments.rounds)
-    report = {
+    report: dict[str, object] = {
         "size": f"{arguments.batch}x3x{arguments.size}x{arguments.size}, N {arguments.samples}",
         "threads": arguments.threads,
         "largest_difference": apart,
@@ -78,6 +131,11 @@ def main() -> None:
         "speedup_forward": forward["batched_grid_sample"] / forward["fused"],
         "speedup_forward_backward": training["batched_grid_sample"] / training["fused"],
     }
+    if torch.cuda.is_available():
+        report["device"] = torch.cuda.get_device_name()
+        report["gpu"] = [on_gpu(size, arguments.samples, arguments.reach, arguments.rounds) for size in (256, 1024)]
+    else:
+        print("no CUDA GPU: the rows on a GPU are left out")
     print(json.dumps(report))
 
 

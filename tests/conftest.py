@@ -15,6 +15,10 @@ import pytest
 import torch
 from PIL import Image
 
+# Before anything imports Triton: where there is no GPU, its interpreter runs the kernels of the tests.
+if not torch.cuda.is_available():
+    os.environ.setdefault("TRITON_INTERPRET", "1")
+
 
 @pytest.fixture(autouse=True)
 def _seeded() -> None:

@@ -88,11 +88,11 @@ def test_gradients(operator: object, padding_mode: str) -> None:
 
 def test_the_operator_passes_torch_library_checks() -> None:
     pytest.importorskip("numba")
-    from motion_offsets.kernels.exposure_cpu import expose_cpu
+    from motion_offsets.kernels.exposure_operator import expose_fused
 
     points = torch.randn(1, 4, 6, 7, requires_grad=True)
     basis = trajectory_basis("quadratic", sample_times(5))
-    torch.library.opcheck(expose_cpu, (torch.rand(1, 3, 6, 7, requires_grad=True), points, basis, False))
+    torch.library.opcheck(expose_fused, (torch.rand(1, 3, 6, 7, requires_grad=True), points, basis, False))
 
 
 def test_from_control_points_equals_from_offsets() -> None:

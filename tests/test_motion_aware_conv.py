@@ -115,10 +115,10 @@ def test_twins_agree_beyond_one_tile(dtype: torch.dtype, batch: int) -> None:
 
 @pytest.mark.skipif(not use_kernels(), reason="numba is not installed")
 def test_operator_is_registered_properly() -> None:
-    from motion_offsets.kernels.motion_aware_cpu import motion_aware_conv2d_cpu
+    from motion_offsets.kernels.motion_aware_operator import motion_aware_conv2d_fused
 
     tensors = [tensor.requires_grad_() for tensor in problem(dtype=torch.float32)]
-    torch.library.opcheck(motion_aware_conv2d_cpu, (*tensors, SCALE))
+    torch.library.opcheck(motion_aware_conv2d_fused, (*tensors, SCALE))
 
 
 @pytest.fixture

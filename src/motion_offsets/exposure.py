@@ -1,8 +1,8 @@
 """The exposure: warping (eq. 2, 17), blur creation (eq. 1, 3, 4) and its equivalent kernels (eq. 5).
 
 Backward convention: ``L_t(p) = L_s(p + offset_t(p))``, sampled bilinearly. ``padding_mode="border"`` repeats the
-border pixel outside the image, ``"zeros"`` is eq. 5 as printed. On a CPU with numba the work goes to a fused loop (see
-``kernels/exposure_cpu.py``); everywhere else to its plain twin.
+border pixel outside the image, ``"zeros"`` is eq. 5 as printed. On a CPU with numba and on a GPU with Triton the work
+goes to a fused loop (see ``kernels/exposure_operator.py``); everywhere else to its plain twin.
 """
 
 from __future__ import annotations
@@ -17,11 +17,10 @@ from torch.nn import functional
 from .errors import BadInputError
 
 try:
-    from motion_offsets.kernels import use_kernels
-    from motion_offsets.kernels.exposure_cpu import expose_cpu
-except (ImportError, RuntimeError):  # no package (remote code of the Hub), no numba, or no folder for its cache
+    from motion_offsets.kernels.exposure_operator import expose_fused, fused
+except ImportError:  # no package: remote code of the Hub
 
-    def use_kernels() -> bool:
+    def fused(sharp: Tensor, control_points: Tensor) -> bool:
         return False
 
 
@@ -99,8 +98,8 @@ def expose(
 
 def _average(sharp: Tensor, control_points: Tensor, basis: Tensor, padding_mode: str) -> Tensor:
     _check(sharp, control_points, basis, padding_mode)
-    if sharp.device.type == "cpu" and use_kernels():
-        return expose_cpu(sharp, control_points, basis, padding_mode == "zeros")
+    if fused(sharp, control_points):
+        return expose_fused(sharp, control_points, basis, padding_mode == "zeros")
     return expose_plain(sharp, control_points, basis, padding_mode)
 
 
@@ -139,10 +138,11 @@ def expose_plain(sharp: Tensor, control_points: Tensor, basis: Tensor, padding_m
     pixels = torch.stack(torch.meshgrid(xs, ys, indexing="xy"))
     scale = torch.tensor([sharp.shape[3], sharp.shape[2]], dtype=work, device=sharp.device).view(2, 1, 1)
     total = torch.zeros(batch, sharp.shape[1], height, width, dtype=work, device=sharp.device)
-    for weights in basis.to(work):
-        position = pixels + torch.einsum("k,bkchw->bchw", weights, points)
-        grid = ((2 * position + 1) / scale - 1).permute(0, 2, 3, 1)
-        total = total + functional.grid_sample(image, grid, "bilinear", padding_mode, align_corners=False)
+    with torch.autocast(sharp.device.type, enabled=False):  # a bf16 position is off by pixels in a large photo
+        for weights in basis.to(work):
+            position = pixels + torch.einsum("k,bkchw->bchw", weights, points)
+            grid = ((2 * position + 1) / scale - 1).permute(0, 2, 3, 1)
+            total = total + functional.grid_sample(image, grid, "bilinear", padding_mode, align_corners=False)
     return (total / basis.shape[0]).to(sharp.dtype)
 
 

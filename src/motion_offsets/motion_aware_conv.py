@@ -2,8 +2,9 @@
 
 ``y(p) = bias + sum_k weight_k x(p + alpha * offset_k(p))``, sampled bilinearly, features outside the image being zero
 as in an ordinary convolution. Tap ``k = 3 * row + column`` of the filter takes the k-th offset, so the filter runs
-along the exposure trajectory from its first to its last tap. On a CPU with numba the work goes to
-``kernels/motion_aware_cpu.py``; everywhere else to the plain twin, :func:`motion_aware_conv2d_plain`.
+along the exposure trajectory from its first to its last tap. On a CPU with numba and on a GPU with Triton the work
+goes to the kernels behind ``kernels/motion_aware_operator.py``; everywhere else to the plain twin,
+:func:`motion_aware_conv2d_plain`.
 """
 
 from __future__ import annotations
@@ -15,11 +16,10 @@ from torch.nn import functional
 from .errors import BadInputError
 
 try:
-    from motion_offsets.kernels import use_kernels
-    from motion_offsets.kernels.motion_aware_cpu import motion_aware_conv2d_cpu
-except (ImportError, RuntimeError):  # no package (remote code of the Hub), no numba, or no folder for its cache
+    from motion_offsets.kernels.motion_aware_operator import fused, motion_aware_conv2d_fused
+except ImportError:  # no package: remote code of the Hub
 
-    def use_kernels() -> bool:
+    def fused(x: Tensor, motion_offsets: Tensor) -> bool:
         return False
 
 
@@ -52,15 +52,15 @@ def motion_aware_conv2d(
         # Offsets keep their precision: a bf16 position is off by pixels at the far end of a large photo.
         dtype = torch.get_autocast_dtype(x.device.type)
         x, weight, bias = x.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
-    if x.device.type == "cpu" and x.numel() and _kernels():
-        return motion_aware_conv2d_cpu(x, weight, bias, motion_offsets, scale)
+    if fused(x, motion_offsets):
+        return motion_aware_conv2d_fused(x, weight, bias, motion_offsets, scale)
     return motion_aware_conv2d_plain(x, weight, bias, motion_offsets, scale)
 
 
 def motion_aware_conv2d_plain(
     x: Tensor, weight: Tensor, bias: Tensor | None, motion_offsets: Tensor, scale: float = 0.1
 ) -> Tensor:
-    """The plain PyTorch twin of the CPU kernels: one ``grid_sample`` and one 1x1 convolution a tap, summed."""
+    """The plain PyTorch twin of the kernels: one ``grid_sample`` and one 1x1 convolution a tap, summed."""
     if x.numel() == 0:  # nothing to sample, but gradients still have to find their way
         return torch.einsum("bchw,oc->bohw", x, weight.sum((2, 3)))
     height, width = x.shape[2:]
@@ -98,11 +98,6 @@ class MotionAwareConv2d(nn.Conv2d):
     def forward(self, x: Tensor, motion_offsets: Tensor) -> Tensor:  # type: ignore[override]
         """``(B, Cin, H, W)`` and ``(B, 9, 2, H, W)`` to ``(B, Cout, H, W)``."""
         return motion_aware_conv2d(x, self.weight, self.bias, motion_offsets, self.scale)
-
-
-@torch.compiler.assume_constant_result
-def _kernels() -> bool:
-    return use_kernels()
 
 
 def _check(x: Tensor, weight: Tensor, bias: Tensor | None, motion_offsets: Tensor) -> None:

@@ -1,14 +1,63 @@
 """Optional fast paths. Every one has a plain PyTorch twin with the same result, against which it is tested.
 
-``MOTION_OFFSETS_KERNELS=plain`` switches all of them off.
+Numba serves tensors on a CPU, Triton those on a GPU. ``MOTION_OFFSETS_KERNELS=plain`` switches all of them off;
+``MOTION_OFFSETS_KERNELS=triton`` sends tensors on a CPU, too, to the Triton kernels, which works under Triton's
+interpreter alone (``TRITON_INTERPRET=1``) and is there to test them.
 """
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import os
+import shutil
+import sys
+import sysconfig
+from pathlib import Path
+
+import torch
+from packaging.version import Version
+
+TRITON_PIXELS = 1 << 30  # in one plane of a tensor: the Triton kernels count them in 32 bits
 
 
 def use_kernels() -> bool:
     """Whether the CPU kernels may be used: numba is installed and ``MOTION_OFFSETS_KERNELS`` is not ``plain``."""
     return os.environ.get("MOTION_OFFSETS_KERNELS", "") != "plain" and importlib.util.find_spec("numba") is not None
+
+
+@torch.compiler.assume_constant_result
+def triton_serves(device: str, single: bool) -> bool:
+    """Whether the Triton kernels take tensors of this type of device.
+
+    Args:
+        device: ``tensor.device.type``.
+        single: no tensor is in double precision, which the kernels do not have.
+    """
+    wish = os.environ.get("MOTION_OFFSETS_KERNELS", "")
+    if wish == "plain" or not single:
+        return False
+    if device == "cpu":
+        return wish == "triton" and os.environ.get("TRITON_INTERPRET") == "1" and _has_triton()
+    return device == "cuda" and _has_triton() and _can_build()
+
+
+@functools.cache
+def _has_triton() -> bool:
+    """Triton 3.3 or later, the oldest whose compiler is known to take the kernels."""
+    if importlib.util.find_spec("triton") is None:
+        return False
+    import triton
+
+    return Version(triton.__version__) >= Version("3.3")
+
+
+@functools.cache
+def _can_build() -> bool:
+    """Triton wants a GPU of 2017 or later and, on Linux, a C compiler and Python's headers for its launchers."""
+    if torch.version.hip is None and torch.cuda.get_device_capability() < (7, 0):
+        return False
+    if sys.platform != "linux":
+        return True
+    compiler = os.environ.get("CC") or shutil.which("gcc") or shutil.which("clang")
+    return compiler is not None and (Path(sysconfig.get_config_var("INCLUDEPY")) / "Python.h").is_file()

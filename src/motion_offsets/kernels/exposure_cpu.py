@@ -300,9 +300,8 @@ class _Problem:
         return held
 
 
-@torch.library.custom_op("motion_offsets::expose", mutates_args=(), device_types="cpu")
-def expose_cpu(sharp: Tensor, control_points: Tensor, basis: Tensor, zeros: bool) -> Tensor:
-    """The fused twin of :func:`motion_offsets.exposure.expose_plain`."""
+def forward(sharp: Tensor, control_points: Tensor, basis: Tensor, zeros: bool) -> Tensor:
+    """``motion_offsets::expose`` on a CPU."""
     problem = _Problem(sharp, control_points, basis, zeros)
     planes = _planes(sharp, problem.dtype)
     batch, _, height, width = control_points.shape
@@ -314,13 +313,7 @@ def expose_cpu(sharp: Tensor, control_points: Tensor, basis: Tensor, zeros: bool
     return out.to(sharp.dtype)
 
 
-@expose_cpu.register_fake
-def _(sharp: Tensor, control_points: Tensor, basis: Tensor, zeros: bool) -> Tensor:
-    return sharp.new_empty(control_points.shape[0], sharp.shape[1], *control_points.shape[2:])
-
-
-@torch.library.custom_op("motion_offsets::expose_backward", mutates_args=(), device_types="cpu")
-def expose_backward(
+def backward(
     grad: Tensor,
     sharp: Tensor,
     control_points: Tensor,
@@ -329,7 +322,7 @@ def expose_backward(
     want_sharp: bool,
     want_points: bool,
 ) -> tuple[Tensor, Tensor]:
-    """Gradients to the image and to the control points; an unwanted one comes back empty."""
+    """``motion_offsets::expose_backward`` on a CPU."""
     problem = _Problem(sharp, control_points, basis, zeros)
     planes, gradients = _planes(sharp, problem.dtype), _planes(grad, problem.dtype)
     grad_points = np.zeros(problem.points.size if want_points else 0, problem.points.dtype)
@@ -354,36 +347,3 @@ def expose_backward(
     if problem.identity and not problem.basis_is_eye:
         gradient_points = torch.einsum("nk,bnchw->bkchw", basis.to(problem.dtype), gradient_points)
     return grad_sharp, gradient_points.flatten(1, 2).to(control_points.dtype)
-
-
-@expose_backward.register_fake
-def _(
-    grad: Tensor,
-    sharp: Tensor,
-    control_points: Tensor,
-    basis: Tensor,
-    zeros: bool,
-    want_sharp: bool,
-    want_points: bool,
-) -> tuple[Tensor, Tensor]:
-    return (
-        torch.empty_like(sharp, memory_format=torch.contiguous_format) if want_sharp else sharp.new_empty(0),
-        torch.empty_like(control_points, memory_format=torch.contiguous_format)
-        if want_points
-        else control_points.new_empty(0),
-    )
-
-
-def _setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
-    sharp, control_points, basis, zeros = inputs
-    ctx.save_for_backward(sharp, control_points, basis)
-    ctx.zeros = zeros
-
-
-def _backward(ctx: Any, grad: Tensor) -> tuple:
-    wanted = ctx.needs_input_grad[:2]
-    grad_sharp, grad_points = expose_backward(grad, *ctx.saved_tensors, ctx.zeros, *wanted)
-    return grad_sharp if wanted[0] else None, grad_points if wanted[1] else None, None, None
-
-
-expose_cpu.register_autograd(_backward, setup_context=_setup_context)

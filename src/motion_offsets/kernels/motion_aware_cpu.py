@@ -193,11 +193,8 @@ def _tiles(start: int, stop: int) -> Iterator[tuple[int, int]]:
     return ((first, min(first + TILE, stop)) for first in range(start, stop, TILE))
 
 
-@torch.library.custom_op("motion_offsets::motion_aware_conv2d", mutates_args=(), device_types="cpu")
-def motion_aware_conv2d_cpu(
-    x: Tensor, weight: Tensor, bias: Tensor | None, motion_offsets: Tensor, scale: float
-) -> Tensor:
-    """The fast twin of :func:`motion_offsets.motion_aware_conv.motion_aware_conv2d_plain`."""
+def forward(x: Tensor, weight: Tensor, bias: Tensor | None, motion_offsets: Tensor, scale: float) -> Tensor:
+    """``motion_offsets::motion_aware_conv2d`` on a CPU."""
     problem = _Problem(x, weight, motion_offsets, scale)
     out, out_rows = problem.images(problem.out_channels)
     taps = problem.filter.t()
@@ -217,18 +214,7 @@ def motion_aware_conv2d_cpu(
     return out.to(x.dtype)
 
 
-@motion_aware_conv2d_cpu.register_fake
-def _(x: Tensor, weight: Tensor, bias: Tensor | None, motion_offsets: Tensor, scale: float) -> Tensor:
-    return _fake_images(x, weight.shape[0])
-
-
-def _fake_images(x: Tensor, channels: int) -> Tensor:
-    shape = (x.shape[0], channels, *x.shape[2:])
-    return torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
-
-
-@torch.library.custom_op("motion_offsets::motion_aware_conv2d_backward", mutates_args=(), device_types="cpu")
-def motion_aware_conv2d_backward(
+def backward(
     grad: Tensor,
     x: Tensor,
     weight: Tensor,
@@ -238,7 +224,7 @@ def motion_aware_conv2d_backward(
     want_weight: bool,
     want_offsets: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients to the features, the filter and the offsets; an unwanted one comes back empty."""
+    """``motion_offsets::motion_aware_conv2d_backward`` on a CPU."""
     problem = _Problem(x, weight, motion_offsets, scale)
     grad_rows = problem.pixel_rows(grad)
     grad_x, grad_x_rows = problem.images(problem.shape[2]) if want_x else (x.new_empty(0), problem.x)
@@ -275,44 +261,3 @@ def motion_aware_conv2d_backward(
         grad_weight,
         moved.permute(0, 3, 4, 1, 2) if want_offsets else motion_offsets.new_empty(0),
     )
-
-
-@motion_aware_conv2d_backward.register_fake
-def _(
-    grad: Tensor,
-    x: Tensor,
-    weight: Tensor,
-    motion_offsets: Tensor,
-    scale: float,
-    want_x: bool,
-    want_weight: bool,
-    want_offsets: bool,
-) -> tuple[Tensor, Tensor, Tensor]:
-    batch, taps, axes, height, width = motion_offsets.shape
-    return (
-        _fake_images(x, x.shape[1]) if want_x else x.new_empty(0),
-        weight.new_empty(weight.shape) if want_weight else weight.new_empty(0),
-        motion_offsets.new_empty(batch, height, width, taps, axes).permute(0, 3, 4, 1, 2)
-        if want_offsets
-        else motion_offsets.new_empty(0),
-    )
-
-
-def _setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
-    x, weight, bias, motion_offsets, scale = inputs
-    ctx.save_for_backward(x, weight, motion_offsets)
-    ctx.scale, ctx.bias_dtype = scale, None if bias is None else bias.dtype
-
-
-def _backward(ctx: Any, grad: Tensor) -> tuple:
-    x_wanted, weight_wanted, bias_wanted, offsets_wanted, _ = ctx.needs_input_grad
-    wanted = (x_wanted, weight_wanted, offsets_wanted)
-    grads: list[Tensor | None] = [None, None, None]
-    if any(wanted):
-        results = motion_aware_conv2d_backward(grad, *ctx.saved_tensors, ctx.scale, *wanted)
-        grads = [result if want else None for result, want in zip(results, wanted, strict=True)]
-    grad_bias = grad.sum((0, 2, 3), dtype=ctx.bias_dtype) if bias_wanted else None
-    return grads[0], grads[1], grad_bias, grads[2], None
-
-
-motion_aware_conv2d_cpu.register_autograd(_backward, setup_context=_setup_context)
