@@ -105,7 +105,8 @@ class PatchEncoder(GradientCheckpointingLayer):
         self.layer11 = ResidualBlock(quarter)
 
     def forward(self, patches: Tensor) -> Tensor:
-        features = self.layer3(self.layer2(self.layer1(patches)))
+        # The image keeps its precision; what is computed from it has that of the weights.
+        features = self.layer3(self.layer2(self.layer1(patches.to(self.layer1.weight.dtype))))
         features = self.layer7(self.layer6(self.layer5(features)))
         return self.layer11(self.layer10(self.layer9(features)))
 
@@ -258,7 +259,7 @@ class MaDmphnForImageDeblurring(MaDmphnPreTrainedModel):
         outputs = []
         for network in self.networks:
             state = network(image if state is None else state.image, offsets, state)
-            outputs.append((state.image[:, :, :height, :width] + 0.5).contiguous())
+            outputs.append((state.image.narrow(2, 0, height).narrow(3, 0, width) + 0.5).contiguous())
         return tuple(outputs)
 
     def _offset_pyramid(self, motion_offsets: Tensor | None, cuts: tuple[tuple[int, int], ...]) -> list[StageOffsets]:
@@ -294,8 +295,8 @@ def _keep_inside(motion_offsets: Tensor, alpha: float) -> Tensor:
     dtype, device = motion_offsets.dtype, motion_offsets.device
     columns, rows = torch.arange(width, dtype=dtype, device=device), torch.arange(height, dtype=dtype, device=device)
     before = torch.stack(torch.meshgrid(columns, rows, indexing="xy"))
-    last = torch.tensor([width - 1, height - 1], dtype=dtype, device=device).view(2, 1, 1)
-    return motion_offsets.clamp(-before / alpha, (last - before) / alpha)
+    after = torch.stack(torch.meshgrid(width - 1 - columns, height - 1 - rows, indexing="xy"))
+    return motion_offsets.clamp(-before / alpha, after / alpha)
 
 
 def cut_patches(tensor: Tensor, cut: tuple[int, int]) -> Tensor:
@@ -320,9 +321,11 @@ def _pad_to_multiple(tensor: Tensor, cuts: tuple[tuple[int, int], ...]) -> Tenso
     rows = columns = STRIDE
     for cut in cuts:
         rows, columns = rows * cut[0], columns * cut[1]
-    if height % rows == 0 and width % columns == 0:
+    # Sizes written so that a graph for any size can tell them to be multiples.
+    high, wide = (height + rows - 1) // rows * rows, (width + columns - 1) // columns * columns
+    if not torch.compiler.is_compiling() and (high, wide) == (height, width):
         return tensor
-    return functional.pad(tensor, (0, -width % columns, 0, -height % rows), mode="replicate")
+    return functional.pad(tensor, (0, wide - width, 0, high - height), mode="replicate")
 
 
 def _check_images(pixel_values: Tensor, sharp_pixel_values: Tensor | None) -> None:

@@ -66,21 +66,16 @@ def motion_aware_conv2d_plain(
     height, width = x.shape[2:]
     # Positions need the mantissa that half precision lacks.
     work = torch.promote_types(torch.float32, torch.promote_types(x.dtype, motion_offsets.dtype))
-    pixels = torch.stack(
-        torch.meshgrid(
-            torch.arange(width, dtype=work, device=x.device),
-            torch.arange(height, dtype=work, device=x.device),
-            indexing="xy",
-        )
-    )
-    size = torch.tensor([width, height], dtype=work, device=x.device).view(2, 1, 1)
+    columns = torch.arange(width, dtype=work, device=x.device)
+    rows = torch.arange(height, dtype=work, device=x.device)[:, None]
     held = x.to(work)
     total = weight.new_zeros(()) if bias is None else bias.view(-1, 1, 1)
     for tap in range(TAPS):
-        position = pixels + scale * motion_offsets[:, tap].to(work)
+        offset = scale * motion_offsets[:, tap].to(work)
         # Two pixels outside everything is zero already; clamping there keeps huge offsets finite.
-        position = torch.minimum(position.clamp(min=-2), size + 1)
-        grid = ((2 * position + 1) / size - 1).permute(0, 2, 3, 1)
+        across = (columns + offset[:, 0]).clamp(-2, width + 1)
+        down = (rows + offset[:, 1]).clamp(-2, height + 1)
+        grid = torch.stack([(2 * across + 1) / width - 1, (2 * down + 1) / height - 1], dim=-1)
         with torch.autocast(x.device.type, enabled=False):
             sampled = functional.grid_sample(held, grid, "bilinear", "zeros", align_corners=False).to(x.dtype)
             part = functional.conv2d(sampled, weight[:, :, tap // 3, tap % 3, None, None])
