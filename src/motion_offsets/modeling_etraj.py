@@ -183,11 +183,9 @@ class EtrajModel(BundledNamesMixin, PreTrainedModel):
 
     def _estimate(self, pixel_values: Tensor) -> Tensor:
         height, width = pixel_values.shape[2:]
-        # Sizes written so that a graph for any size can tell them to be multiples of the stride.
-        wide, high = (width + STRIDE - 1) // STRIDE * STRIDE, (height + STRIDE - 1) // STRIDE * STRIDE
-        if torch.compiler.is_compiling() or (high, wide) != (height, width):
-            pixel_values = functional.pad(pixel_values, (0, wide - width, 0, high - height), mode="reflect")
-        control_points = self.network(pixel_values).narrow(2, 0, height).narrow(3, 0, width)
+        padding = (0, -width % STRIDE, 0, -height % STRIDE)
+        image = functional.pad(pixel_values, padding, mode="reflect") if any(padding) else pixel_values
+        control_points = self.network(image)[..., :height, :width]
         # Positions need more digits than half precision has.
         return control_points.float() if control_points.dtype in (torch.float16, torch.bfloat16) else control_points
 

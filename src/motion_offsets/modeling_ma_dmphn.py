@@ -259,7 +259,7 @@ class MaDmphnForImageDeblurring(MaDmphnPreTrainedModel):
         outputs = []
         for network in self.networks:
             state = network(image if state is None else state.image, offsets, state)
-            outputs.append((state.image.narrow(2, 0, height).narrow(3, 0, width) + 0.5).contiguous())
+            outputs.append((state.image[:, :, :height, :width] + 0.5).contiguous())
         return tuple(outputs)
 
     def _offset_pyramid(self, motion_offsets: Tensor | None, cuts: tuple[tuple[int, int], ...]) -> list[StageOffsets]:
@@ -318,14 +318,18 @@ def join_patches(tensor: Tensor, cut: tuple[int, int]) -> Tensor:
 def _pad_to_multiple(tensor: Tensor, cuts: tuple[tuple[int, int], ...]) -> Tensor:
     """Repeat the last row and column until every patch of the finest level can be halved twice."""
     height, width = tensor.shape[2:]
+    rows, columns = size_multiple(cuts)
+    if height % rows == 0 and width % columns == 0:
+        return tensor
+    return functional.pad(tensor, (0, -width % columns, 0, -height % rows), mode="replicate")
+
+
+def size_multiple(cuts: tuple[tuple[int, int], ...]) -> tuple[int, int]:
+    """What height and width are padded to multiples of."""
     rows = columns = STRIDE
     for cut in cuts:
         rows, columns = rows * cut[0], columns * cut[1]
-    # Sizes written so that a graph for any size can tell them to be multiples.
-    high, wide = (height + rows - 1) // rows * rows, (width + columns - 1) // columns * columns
-    if not torch.compiler.is_compiling() and (high, wide) == (height, width):
-        return tensor
-    return functional.pad(tensor, (0, wide - width, 0, high - height), mode="replicate")
+    return rows, columns
 
 
 def _check_images(pixel_values: Tensor, sharp_pixel_values: Tensor | None) -> None:

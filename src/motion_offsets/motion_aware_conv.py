@@ -8,6 +8,8 @@ along the exposure trajectory from its first to its last tap. On a CPU with numb
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -52,7 +54,8 @@ def motion_aware_conv2d(
         # Offsets keep their precision: a bf16 position is off by pixels at the far end of a large photo.
         dtype = torch.get_autocast_dtype(x.device.type)
         x, weight, bias = x.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
-    if x.device.type == "cpu" and x.numel() and _kernels():
+    # An exported graph has to run where this package is not.
+    if x.device.type == "cpu" and not torch.compiler.is_exporting() and x.numel() and _kernels():
         return motion_aware_conv2d_cpu(x, weight, bias, motion_offsets, scale)
     return motion_aware_conv2d_plain(x, weight, bias, motion_offsets, scale)
 
@@ -69,17 +72,16 @@ def motion_aware_conv2d_plain(
     columns = torch.arange(width, dtype=work, device=x.device)
     rows = torch.arange(height, dtype=work, device=x.device)[:, None]
     held = x.to(work)
+    # Two pixels outside everything is zero already; clamping there keeps huge offsets finite.
+    across = (columns + scale * motion_offsets[:, :, 0].to(work)).clamp(-2, width + 1)
+    down = (rows + scale * motion_offsets[:, :, 1].to(work)).clamp(-2, height + 1)
+    grids = torch.stack([(2 * across + 1) / width - 1, (2 * down + 1) / height - 1], dim=-1)
     total = weight.new_zeros(()) if bias is None else bias.view(-1, 1, 1)
-    for tap in range(TAPS):
-        offset = scale * motion_offsets[:, tap].to(work)
-        # Two pixels outside everything is zero already; clamping there keeps huge offsets finite.
-        across = (columns + offset[:, 0]).clamp(-2, width + 1)
-        down = (rows + offset[:, 1]).clamp(-2, height + 1)
-        grid = torch.stack([(2 * across + 1) / width - 1, (2 * down + 1) / height - 1], dim=-1)
-        with torch.autocast(x.device.type, enabled=False):
+    autocast = torch.is_autocast_enabled(x.device.type)
+    with torch.autocast(x.device.type, enabled=False) if autocast else nullcontext():
+        for tap, grid in enumerate(grids.unbind(1)):
             sampled = functional.grid_sample(held, grid, "bilinear", "zeros", align_corners=False).to(x.dtype)
-            part = functional.conv2d(sampled, weight[:, :, tap // 3, tap % 3, None, None])
-        total = total + part
+            total = total + functional.conv2d(sampled, weight[:, :, tap // 3, tap % 3, None, None])
     return total
 
 
