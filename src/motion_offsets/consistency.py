@@ -68,13 +68,13 @@ def mean_offset_length(control_points: Tensor, trajectory: str, num_samples: int
     """Mean length in pixels of the offsets of ``(B, 2K, H, W)`` control points over the N samples, one at a time."""
     basis = trajectory_basis(trajectory, sample_times(num_samples), num_samples).tolist()
     dx, dy = control_points[:, 0::2], control_points[:, 1::2]
-    total = 0.0
+    total = torch.zeros((), dtype=torch.float64, device=control_points.device)
     for row in basis:
-        weights = control_points.new_tensor(row)
+        weights = torch.tensor(row, dtype=control_points.dtype).to(control_points.device, non_blocking=True)
         x = torch.einsum("k,bkhw->bhw", weights, dx)
         y = torch.einsum("k,bkhw->bhw", weights, dy)
-        total += float(torch.hypot(x, y).mean(dtype=torch.float64))
-    return total / len(basis)
+        total += torch.hypot(x, y).mean(dtype=torch.float64)
+    return float(total) / len(basis)
 
 
 def gradient_energy(image: Tensor) -> float:
