@@ -73,9 +73,8 @@ def load_exportable(name: str | os.PathLike[str]) -> Model:
 
     source = resolve_name(name)
     with plain_errors(name):
-        kind = (
-            PreTrainedConfig.get_config_dict(source)[0].get("model_type") if not _is_pipeline(source) else "pipeline"
-        )
+        whole = (Path(source) / "model_index.json").is_file()
+        kind = "pipeline" if whole else PreTrainedConfig.get_config_dict(source)[0].get("model_type")
     for model in (EtrajModel, MaDmphnForImageDeblurring):
         if kind == model.config_class.model_type:
             return model.from_pretrained(name).eval()

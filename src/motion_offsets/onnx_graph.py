@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import onnx
 from onnx import TensorProto, compose, helper, numpy_helper
@@ -65,7 +67,7 @@ class OnnxGraph:
         onnx.checker.check_model(model)
         return model
 
-    def _node(self, kind: str, inputs: list[str], **attributes: object) -> str:
+    def _node(self, kind: str, inputs: list[str], **attributes: Any) -> str:
         name = self._name()
         self.nodes.append(helper.make_node(kind, inputs, [name], **attributes))
         return name
