@@ -1,6 +1,6 @@
 """An exported model in onnxruntime beside the same one in PyTorch, with plain twins and with our kernels, in turns.
 
-    python benchmarks/onnx_models.py [--width 1280 --height 720 --rounds 5 --threads 2 --models etraj-quadratic ma-dmphn]
+    python benchmarks/onnx_models.py [--width 1280 --height 720 --rounds 5 --threads 2 --models ma-dmphn]
 
 CPU, float32. The export itself takes a minute or two. The last line is one JSON object.
 """

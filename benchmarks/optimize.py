@@ -1,6 +1,6 @@
 """The pipeline as it is beside ``pipe.optimize()``, in turns, in one run; on CUDA also against the aims for an H100.
 
-    python benchmarks/optimize.py [--width 1280 --height 720 --frames 15 --rounds 5 --threads 2 --device auto --compile]
+    python benchmarks/optimize.py [--width 1280 --height 720 --frames 15 --rounds 5 --threads 2 --compile]
 
 Estimator, deblurrer (given the motion) and a whole extraction: motion, sharp frame, one direction of time, and every
 frame. On CUDA times are those of CUDA events. The last line is one JSON object.
