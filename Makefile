@@ -31,7 +31,7 @@ format: $(READY)
 	$(BIN)/ruff format .
 
 bench: $(READY)
-	for name in exposure motion_aware_conv pipeline data; do OMP_WAIT_POLICY=PASSIVE $(BIN)/python benchmarks/$$name.py || exit 1; done
+	for name in exposure motion_aware_conv pipeline optimize onnx_models data; do OMP_WAIT_POLICY=PASSIVE $(BIN)/python benchmarks/$$name.py || exit 1; done
 
 publish-dry-run: $(READY)
 	$(BIN)/motion-offsets publish --org $(ORG) --dry-run

@@ -1,4 +1,4 @@
-"""Commands for what leaves or enters: ``convert`` published weights, ``export`` motion, ``publish`` on the Hub."""
+"""Commands for what leaves or enters: ``convert`` weights, ``export`` models and motion, ``publish`` on the Hub."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from .errors import BadInputError
 
 if TYPE_CHECKING:
     from .publishing import Change, Publication
+
+MOTION_SUFFIXES = (".npz", ".safetensors")
 
 Debug = Annotated[bool, typer.Option("--debug", help="Show where in the program an error arose.")]
 
@@ -43,15 +45,34 @@ def convert(
 
 
 def export(
-    motion: Annotated[str, typer.Argument(help="motion_offsets.npz that extract wrote, or a .safetensors.")],
-    output: Annotated[str, typer.Option("--output", "-o", metavar="OUT", help="OUT.safetensors or OUT.flo.")],
+    source: Annotated[str, typer.Argument(help="A model's name or folder; or motion_offsets.npz or .safetensors.")],
+    output: Annotated[
+        str, typer.Option("--output", "-o", metavar="OUT", help="Model: .onnx or .pt2. Motion: .safetensors or .flo.")
+    ],
+    dtype: Annotated[str, typer.Option(help="Of a model's weights: float32 or float16.")] = "float32",
+    control_points: Annotated[
+        bool, typer.Option("--control-points", help="Deblurrer: take the control points as a second input.")
+    ] = False,
     debug: Debug = False,
 ) -> None:
-    """Write saved motion as safetensors, or as Middlebury flow where the shutter opens and where it closes."""
-    from .motion_files import export_motion, read_motion
+    """Write a model as ONNX or as a torch.export program; or saved motion as safetensors or Middlebury flow."""
+    quiet()
+    given, target = Path(source).expanduser(), Path(output).expanduser()
+    if given.suffix.lower() in MOTION_SUFFIXES and not given.is_dir():
+        from .motion_files import export_motion, read_motion
 
-    written = export_motion(read_motion(Path(motion).expanduser()), Path(output).expanduser())
-    typer.echo(f"{motion} -> {', '.join(map(str, written))}")
+        if control_points or dtype != "float32":
+            raise BadInputError(f"{source}: is motion; --dtype and --control-points are for models, leave them out")
+        written = export_motion(read_motion(given), target)
+        typer.echo(f"{source} -> {', '.join(map(str, written))}")
+        return
+    from .model_export import check_export, export_model, load_exportable
+
+    check_export(target, dtype)  # before a model is fetched
+    report = export_model(load_exportable(source), target, dtype, control_points)
+    found = [f"{name} {difference:.2g}" for name, difference in report.differences.items()]
+    compared = f"largest difference from the model: {', '.join(found)}" if found else "not compared: no onnxruntime"
+    typer.echo(f"{source} -> {target} ({report.num_bytes / 1e6:.1f} MB; {compared})")
 
 
 def publish(

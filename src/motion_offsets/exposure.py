@@ -133,15 +133,14 @@ def expose_plain(sharp: Tensor, control_points: Tensor, basis: Tensor, padding_m
     work = torch.promote_types(torch.float32, torch.promote_types(sharp.dtype, control_points.dtype))
     points = control_points.to(work).unflatten(1, (-1, 2))
     image = sharp.to(work).repeat_interleave(batch // sharp.shape[0], 0)
-    ys = torch.arange(height, dtype=work, device=sharp.device) + margin
+    ys = torch.arange(height, dtype=work, device=sharp.device)[:, None] + margin
     xs = torch.arange(width, dtype=work, device=sharp.device) + margin
-    pixels = torch.stack(torch.meshgrid(xs, ys, indexing="xy"))
-    scale = torch.tensor([sharp.shape[3], sharp.shape[2]], dtype=work, device=sharp.device).view(2, 1, 1)
     total = torch.zeros(batch, sharp.shape[1], height, width, dtype=work, device=sharp.device)
     with torch.autocast(sharp.device.type, enabled=False):  # a bf16 position is off by pixels in a large photo
         for weights in basis.to(work):
-            position = pixels + torch.einsum("k,bkchw->bchw", weights, points)
-            grid = ((2 * position + 1) / scale - 1).permute(0, 2, 3, 1)
+            dx, dy = torch.einsum("k,bkchw->cbhw", weights, points)
+            across, down = (2 * (xs + dx) + 1) / sharp.shape[3] - 1, (2 * (ys + dy) + 1) / sharp.shape[2] - 1
+            grid = torch.stack([across, down], dim=-1)
             total = total + functional.grid_sample(image, grid, "bilinear", padding_mode, align_corners=False)
     return (total / basis.shape[0]).to(sharp.dtype)
 

@@ -101,7 +101,8 @@ class EtrajNetwork(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         # Centred, so that the first convolution's outputs start out on both sides of its ReLU.
-        stage1 = self.encoder1(functional.pixel_unshuffle(2 * image - 1, 2))
+        centred = (2 * image - 1).to(self.encoder1.conv.weight.dtype)
+        stage1 = self.encoder1(functional.pixel_unshuffle(centred, 2))
         stage2 = self.encoder2(stage1)
         features = self.bottleneck1(self.encoder3(stage2))
         features = functional.leaky_relu(self.upsample1(features), 0.2)
@@ -184,7 +185,7 @@ class EtrajModel(BundledNamesMixin, PreTrainedModel):
         height, width = pixel_values.shape[2:]
         padding = (0, -width % STRIDE, 0, -height % STRIDE)
         image = functional.pad(pixel_values, padding, mode="reflect") if any(padding) else pixel_values
-        control_points = self.network(image.to(self.dtype))[..., :height, :width]
+        control_points = self.network(image)[..., :height, :width]
         # Positions need more digits than half precision has.
         return control_points.float() if control_points.dtype in (torch.float16, torch.bfloat16) else control_points
 

@@ -105,7 +105,8 @@ class PatchEncoder(GradientCheckpointingLayer):
         self.layer11 = ResidualBlock(quarter)
 
     def forward(self, patches: Tensor) -> Tensor:
-        features = self.layer3(self.layer2(self.layer1(patches)))
+        # The image keeps its precision; what is computed from it has that of the weights.
+        features = self.layer3(self.layer2(self.layer1(patches.to(self.layer1.weight.dtype))))
         features = self.layer7(self.layer6(self.layer5(features)))
         return self.layer11(self.layer10(self.layer9(features)))
 
@@ -294,8 +295,8 @@ def _keep_inside(motion_offsets: Tensor, alpha: float) -> Tensor:
     dtype, device = motion_offsets.dtype, motion_offsets.device
     columns, rows = torch.arange(width, dtype=dtype, device=device), torch.arange(height, dtype=dtype, device=device)
     before = torch.stack(torch.meshgrid(columns, rows, indexing="xy"))
-    last = torch.tensor([width - 1, height - 1], dtype=dtype, device=device).view(2, 1, 1)
-    return motion_offsets.clamp(-before / alpha, (last - before) / alpha)
+    after = torch.stack(torch.meshgrid(width - 1 - columns, height - 1 - rows, indexing="xy"))
+    return motion_offsets.clamp(-before / alpha, after / alpha)
 
 
 def cut_patches(tensor: Tensor, cut: tuple[int, int]) -> Tensor:
@@ -317,12 +318,18 @@ def join_patches(tensor: Tensor, cut: tuple[int, int]) -> Tensor:
 def _pad_to_multiple(tensor: Tensor, cuts: tuple[tuple[int, int], ...]) -> Tensor:
     """Repeat the last row and column until every patch of the finest level can be halved twice."""
     height, width = tensor.shape[2:]
-    rows = columns = STRIDE
-    for cut in cuts:
-        rows, columns = rows * cut[0], columns * cut[1]
+    rows, columns = size_multiple(cuts)
     if height % rows == 0 and width % columns == 0:
         return tensor
     return functional.pad(tensor, (0, -width % columns, 0, -height % rows), mode="replicate")
+
+
+def size_multiple(cuts: tuple[tuple[int, int], ...]) -> tuple[int, int]:
+    """What height and width are padded to multiples of."""
+    rows = columns = STRIDE
+    for cut in cuts:
+        rows, columns = rows * cut[0], columns * cut[1]
+    return rows, columns
 
 
 def _check_images(pixel_values: Tensor, sharp_pixel_values: Tensor | None) -> None:

@@ -9,6 +9,8 @@ goes to the kernels behind ``kernels/motion_aware_operator.py``; everywhere else
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -52,7 +54,8 @@ def motion_aware_conv2d(
         # Offsets keep their precision: a bf16 position is off by pixels at the far end of a large photo.
         dtype = torch.get_autocast_dtype(x.device.type)
         x, weight, bias = x.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
-    if fused(x, motion_offsets):
+    # An exported graph has to run where this package is not.
+    if not torch.compiler.is_exporting() and fused(x, motion_offsets):
         return motion_aware_conv2d_fused(x, weight, bias, motion_offsets, scale)
     return motion_aware_conv2d_plain(x, weight, bias, motion_offsets, scale)
 
@@ -66,25 +69,19 @@ def motion_aware_conv2d_plain(
     height, width = x.shape[2:]
     # Positions need the mantissa that half precision lacks.
     work = torch.promote_types(torch.float32, torch.promote_types(x.dtype, motion_offsets.dtype))
-    pixels = torch.stack(
-        torch.meshgrid(
-            torch.arange(width, dtype=work, device=x.device),
-            torch.arange(height, dtype=work, device=x.device),
-            indexing="xy",
-        )
-    )
-    size = torch.tensor([width, height], dtype=work, device=x.device).view(2, 1, 1)
+    columns = torch.arange(width, dtype=work, device=x.device)
+    rows = torch.arange(height, dtype=work, device=x.device)[:, None]
     held = x.to(work)
+    # Two pixels outside everything is zero already; clamping there keeps huge offsets finite.
+    across = (columns + scale * motion_offsets[:, :, 0].to(work)).clamp(-2, width + 1)
+    down = (rows + scale * motion_offsets[:, :, 1].to(work)).clamp(-2, height + 1)
+    grids = torch.stack([(2 * across + 1) / width - 1, (2 * down + 1) / height - 1], dim=-1)
     total = weight.new_zeros(()) if bias is None else bias.view(-1, 1, 1)
-    for tap in range(TAPS):
-        position = pixels + scale * motion_offsets[:, tap].to(work)
-        # Two pixels outside everything is zero already; clamping there keeps huge offsets finite.
-        position = torch.minimum(position.clamp(min=-2), size + 1)
-        grid = ((2 * position + 1) / size - 1).permute(0, 2, 3, 1)
-        with torch.autocast(x.device.type, enabled=False):
+    autocast = torch.is_autocast_enabled(x.device.type)
+    with torch.autocast(x.device.type, enabled=False) if autocast else nullcontext():
+        for tap, grid in enumerate(grids.unbind(1)):
             sampled = functional.grid_sample(held, grid, "bilinear", "zeros", align_corners=False).to(x.dtype)
-            part = functional.conv2d(sampled, weight[:, :, tap // 3, tap % 3, None, None])
-        total = total + part
+            total = total + functional.conv2d(sampled, weight[:, :, tap // 3, tap % 3, None, None])
     return total
 
 

@@ -26,6 +26,7 @@ from .hub import pipeline_components, plain_errors, resolve_name, snapshot
 from .image_processing_motion_offsets import OUTPUT_TYPES, MotionOffsetsImageProcessor
 from .modeling_etraj import EtrajModel
 from .modeling_ma_dmphn import MaDmphnForImageDeblurring
+from .optimization import OptimizationReport, OptimizedNetworks
 from .remote_code import LIBRARY, write_pipeline_code
 from .tiling import max_tile_pixels, run_tiled
 from .trajectories import align_time, align_time_to, check_timestamps, offsets_at, trajectory_basis
@@ -91,6 +92,7 @@ class BlurToVideoPipeline(DiffusionPipeline):
     processor: MotionOffsetsImageProcessor
 
     model_cpu_offload_seq = "estimator->deblurrer"
+    _fast: OptimizedNetworks | None = None  # what optimize() made
     _optional_components = ["deblurrer", "processor"]
 
     def __init__(
@@ -140,9 +142,48 @@ class BlurToVideoPipeline(DiffusionPipeline):
         """N, the number of samples of an exposure."""
         return self.estimator.config.num_samples
 
+    def optimize(
+        self, dtype: torch.dtype | None = None, compile: bool | None = None, backend: str = "inductor"
+    ) -> BlurToVideoPipeline:
+        """Compute with fast copies of the networks from now on; :attr:`optimization` says what was done.
+
+        The networks themselves, and so what ``save_pretrained`` writes, stay as they are; what is done to them later
+        shows only after another call. Results differ by rounding. Compiling takes its time at the first photo, once
+        more at the first of another size, and with CUDA graphs a little at each new size.
+
+        Args:
+            dtype: ``torch.bfloat16``, ``torch.float16`` or ``torch.float32``; by default bfloat16 on a GPU that has it
+                and on a CPU with AMX, else float32.
+            compile: whether to use ``torch.compile``, on CUDA with CUDA graphs; by default on CUDA only.
+            backend: of ``torch.compile``.
+
+        Returns:
+            The pipeline itself. :meth:`unoptimize` undoes it.
+        """
+        self._fast = None
+        self._fast = OptimizedNetworks(self.estimator, self.deblurrer, dtype, compile, backend, self.estimators_agree)
+        return self
+
+    def unoptimize(self) -> BlurToVideoPipeline:
+        """Compute with the networks as they are again."""
+        self._fast = None
+        return self
+
+    @property
+    def optimization(self) -> OptimizationReport | None:
+        """What :meth:`optimize` did; ``None`` for a pipeline as it is."""
+        return None if self._fast is None else self._fast.report
+
+    def to(self, *args: Any, **kwargs: Any) -> Any:
+        """As in diffusers; a pipeline that was optimized has to be optimized again for where it is then."""
+        self.unoptimize()
+        return super().to(*args, **kwargs)
+
     @property
     def estimators_agree(self) -> bool:
         """Whether the deblurrer carries the pipeline's own estimator, so that one run of it serves both."""
+        if self._fast is not None:  # comparing weights makes a GPU wait
+            return self._fast.agree
         carried = None if self.deblurrer is None else self.deblurrer.estimator
         if carried is None or carried.config.trajectory != self.trajectory or carried.device != self.estimator.device:
             return False
@@ -174,7 +215,8 @@ class BlurToVideoPipeline(DiffusionPipeline):
             share_offsets: hand the estimator's offsets to the deblurrer even if it carries another estimator.
             max_memory: bytes a photo may need; a larger one is processed in overlapping tiles. The result is not
                 counted: all its frames and their offsets are kept, T * (3 + 2) values a pixel.
-            dtype: compute the networks under autocast to this type, ``torch.bfloat16`` say; ``None``: as they are.
+            dtype: compute the networks under autocast to this type, ``torch.bfloat16`` say, passing by what
+                :meth:`optimize` made; ``None``: as they are, or as that made them.
             return_dict: ``False`` gives the output's fields as a tuple.
 
         Raises:
@@ -266,6 +308,8 @@ class BlurToVideoPipeline(DiffusionPipeline):
         """Control points ``(B, 2K, H, W)`` in pixels, float32, of photos ``(B, 3, H, W)``; see :meth:`__call__`."""
 
         def control_points(tile: Tensor) -> Tensor:
+            if self._fast is not None and dtype is None:
+                return self._fast.estimate(tile)
             with _autocast(tile, dtype):
                 tile = _network_input(tile, self.estimator)
                 return self.estimator(tile, output_motion_offsets=False).control_points
@@ -297,6 +341,8 @@ class BlurToVideoPipeline(DiffusionPipeline):
             control_points = self.estimate(pixel_values, max_memory, dtype)
 
         def sharp(photo: Tensor, points: Tensor | None = None) -> Tensor:
+            if self._fast is not None and dtype is None:
+                return self._fast.deblur(photo, points)
             with _autocast(photo, dtype):
                 # The nine taps of the motion-aware convolutions; without them the network asks its own estimator.
                 offsets = None if points is None else offsets_at(points, config.tap_times, self.trajectory)
@@ -321,7 +367,7 @@ class BlurToVideoPipeline(DiffusionPipeline):
             return sharp
         # One sample's exposure is the warp, straight from the control points: no offset map is ever made.
         basis = trajectory_basis(self.trajectory, [time], self.num_samples)
-        return expose(sharp, control_points, basis.to(sharp.device))
+        return expose(sharp, control_points, basis.to(sharp.device, non_blocking=True))
 
     def frames(self, sharp: Tensor, control_points: Tensor, times: Sequence[float]) -> Iterator[Tensor]:
         """The frames at several times, one by one: a long clip of a large photo never is in memory at once."""

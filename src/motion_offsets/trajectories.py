@@ -112,7 +112,8 @@ def offsets_at(control_points: Tensor, timestamps: Sequence[float] | Tensor, tra
     """
     check_timestamps(timestamps)
     points = split_control_points(control_points)
-    times = torch.as_tensor(timestamps, dtype=control_points.dtype, device=control_points.device)
+    # Not blocking: a GPU would have to finish all its work before the few numbers were sent.
+    times = torch.as_tensor(timestamps, dtype=control_points.dtype).to(control_points.device, non_blocking=True)
     basis = trajectory_basis(trajectory, times, points.shape[1])
     if basis.shape[1] != points.shape[1]:
         raise BadInputError(
@@ -214,8 +215,10 @@ def _signed(axes: Tensor) -> Tensor:
     cost = agreement.max(initial=0) - agreement + 1
     tree = minimum_spanning_tree(coo_array((cost, (first, second)), shape=(len(vectors),) * 2))
     order, parents = breadth_first_order(tree, int(np.linalg.norm(vectors, axis=1).argmax()), directed=False)
-    signs = np.ones(len(vectors))
-    for child in order[1:]:
-        parent = parents[child]
-        signs[child] = -signs[parent] if vectors[child] @ vectors[parent] < 0 else signs[parent]
+    parents[order[0]] = order[0]
+    signs = np.where((vectors * vectors[parents]).sum(1) < 0, -1.0, 1.0)  # of each cell beside its parent's
+    signs[order[0]] = 1.0
+    # Each round doubles the part of the way to the root whose signs are multiplied.
+    for _ in range(len(vectors).bit_length()):
+        signs, parents = signs * signs[parents], parents[parents]
     return axes * torch.from_numpy(signs).to(axes).view(axes.shape[1:])
