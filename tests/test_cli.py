@@ -89,6 +89,18 @@ def test_batch_goes_on_after_a_failed_photo(models: Path, photo: Path, tmp_path:
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["clock", "clock-2", "manifest.jsonl"]
 
 
+def test_refined_and_safe_answers_are_told_apart(models: Path, photo: Path, tmp_path: Path) -> None:
+    again = ("--resume", "--frames", 2)
+    for options, safe, steps in (((), False, 0), (("--safe",), True, 0), (("--refine", 1), False, 1)):
+        result = extract(models, tmp_path, photo, *options, *again)
+        assert result.exit_code == 0, result.output
+        assert "was there" not in result.output
+        report = json.loads((tmp_path / photo.stem / "report.json").read_text())
+        assert (report["safe"], report["refine_steps"]) == (safe, steps)
+        assert -1 <= report["consistency"]["explained"] <= 1
+    assert "was there" in extract(models, tmp_path, photo, "--refine", 1, *again).output
+
+
 def test_nothing_is_left_of_a_failed_run(models: Path, tmp_path: Path) -> None:
     (tmp_path / "text.jpg").write_text("no photo")
     assert_refused(extract(models, tmp_path / "out", tmp_path / "text.jpg"), tmp_path / "text.jpg")
@@ -100,6 +112,7 @@ def test_nothing_is_left_of_a_failed_run(models: Path, tmp_path: Path) -> None:
     [
         (["--frames", 1], "from 2 to 9999"),
         (["--fps", 0], "--fps is 0"),
+        (["--refine", -2], "--refine is -2"),
         (["--max-memory", "much"], "4GB or 800MB"),
         (["--max-memory", "1MB"], "give at least"),
         (["--device", "abacus"], "--device 'abacus'"),

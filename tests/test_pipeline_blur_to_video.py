@@ -159,6 +159,33 @@ def test_consistency_of_a_true_answer_and_of_doing_nothing(astronaut: Tensor) ->
     json.dumps(dict(idle))
 
 
+def test_refined_motion_explains_the_photo_better(astronaut: Tensor) -> None:
+    sharp = astronaut[..., 60:188, 120:280]
+    true = torch.tensor([-4.0, 2.0, 4.0, 1.0]).view(1, 4, 1, 1).expand(1, 4, 128, 160)
+    blurred = create_blur(sharp, offsets_at(true, sample_times(15), "quadratic"))[0]
+    pipe = BlurToVideoPipeline(estimator_of(RIGHT))
+    pipe.set_progress_bar_config(disable=True)
+    plain, refined = (
+        pipe(blurred, 3, sharp_image=sharp[0], refine_steps=steps, output_type="pt") for steps in (0, 15)
+    )
+    assert refined.consistency[0].reblur_psnr > plain.consistency[0].reblur_psnr + 1
+    errors = [(found.control_points[0] - true[0]).abs().mean() for found in (plain, refined)]
+    assert errors[1] < 0.9 * errors[0]
+    with pytest.raises(BadInputError, match="refine_steps is -1"):
+        pipe(blurred, refine_steps=-1, sharp_image=sharp[0])
+
+
+def test_safe_takes_back_what_the_motion_does_not_explain(astronaut: Tensor) -> None:
+    image = astronaut[0, :, 60:188, 120:280]
+    wrong = (image + 0.3 * (image - image.roll(4, 2))).clamp(0, 1)
+    pipe = BlurToVideoPipeline(estimator_of(RIGHT))
+    pipe.set_progress_bar_config(disable=True)
+    plain, safe = (pipe(image, 3, sharp_image=wrong, safe=kept, output_type="pt") for kept in (False, True))
+    assert plain.consistency[0].doubtful
+    assert (safe.sharp[0] - image).abs().mean() < 0.4 * (plain.sharp[0] - image).abs().mean()
+    assert torch.equal(safe.frames[0][1], safe.sharp[0])
+
+
 def test_deblurrer_without_estimator_gets_the_offsets() -> None:
     deblurrer = deblurrer_that_keeps()
     pipe = BlurToVideoPipeline(estimator_of(RIGHT), deblurrer)

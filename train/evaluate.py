@@ -27,6 +27,7 @@ from motion_offsets.errors import BadInputError
 from motion_offsets.evaluation import (
     BENCHMARKS,
     NO_DEBLURRER,
+    answered_with,
     checkpoint_sha256,
     described,
     model_names,
@@ -108,6 +109,10 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--window", type=int, help="gopro: the data set is of consecutive frames; average so many, odd"
     )
+    parser.add_argument(
+        "--refine_steps", type=int, default=0, help="bsd-dynamic: fit the motion to each photo, say 20"
+    )
+    parser.add_argument("--safe", action="store_true", help="bsd-dynamic, unblurred: keep what the motion explains")
     parser.add_argument("--limit", type=int, help="only the first so many photos")
     parser.add_argument("-o", "--output", required=True, type=Path, help="JSON file for the result")
     parser.add_argument("--figure", type=Path, help="PNG of error and PSNR against the length of the motion")
@@ -123,7 +128,14 @@ def main() -> None:
     options = arguments()
     accelerator = Accelerator()
     benchmark = open_benchmark(
-        options.benchmark, options.images, options.limit, options.label_maps, options.line_kernels, options.window
+        options.benchmark,
+        options.images,
+        options.limit,
+        options.label_maps,
+        options.line_kernels,
+        options.window,
+        options.refine_steps,
+        options.safe,
     )
     if options.output.suffix != ".json":
         raise BadInputError(f"--output {options.output}: has no suffix .json; give a name such as result.json")
@@ -145,7 +157,8 @@ def main() -> None:
     in_order = [row for number in sorted(rows) for row in rows[number]]
     seconds = round(time.perf_counter() - started, 1)
     named = (options.model, options.deblurrer)
-    result = described(options.benchmark, benchmark.figures(in_order), pipeline, *named, dtype, seconds)
+    figures = benchmark.figures(in_order) | answered_with(options.refine_steps, options.safe)
+    result = described(options.benchmark, figures, pipeline, *named, dtype, seconds)
     with whole_file(options.output, (".json",)) as partial:
         partial.write_text(to_json(result) + "\n", encoding="utf-8")
     if options.figure is not None:
@@ -170,6 +183,7 @@ def all_rows(
         "checkpoints": {part: checkpoint_sha256(name, part) for part, name in names.items()},
         "dtype": str(dtype),
         "line_kernels": options.line_kernels,
+        **answered_with(options.refine_steps, options.safe),
         "window": options.window,
     }
     files = RowFiles(options.output, benchmark, kind)

@@ -44,6 +44,7 @@ from .exposure import expose
 from .feature_tracks import follow_features, track_figures, where_valid
 from .flat_regions import flat_regions, mean_length
 from .metrics import psnr, ssim, trajectory_error, video_psnr
+from .refinement import check_refine_steps
 from .trajectories import align_time, offsets_at, sample_times, trajectory_basis
 from .video import whole_file
 
@@ -228,33 +229,44 @@ class _Answer:
     deblurred: Tensor | None
     frames: Tensor | None
     consistency: float | None
+    explained: float | None
     seconds: dict[str, float | None]
 
 
-def _answer(case: DynamicCase, pipeline: BlurToVideoPipeline, dtype: torch.dtype | None) -> _Answer:
+def _answer(
+    case: DynamicCase, pipeline: BlurToVideoPipeline, dtype: torch.dtype | None, refine_steps: int, safe: bool
+) -> _Answer:
     blurred = pipeline.preprocess(case.blurred[0])
     watch = Stopwatch(blurred.device)
     with watch.part("estimator"):
         points = pipeline.estimate(blurred, dtype=dtype)
-    basis = trajectory_basis(pipeline.trajectory, sample_times(SAMPLES), pipeline.num_samples)
-    # The truth was averaged in linear light, whatever the estimator was trained with.
-    reblurred = expose(case.sharp.to(points.device), points, basis.to(points.device), gamma=GAMMA)
-    offsets = offsets_at(points, sample_times(SAMPLES), pipeline.trajectory)
-    with watch.part("direction of time"):
-        aligned = align_time(points, pipeline.trajectory)
-    deblurred = frames = consistency = None
+    deblurred = frames = consistency = explained = None
     if pipeline.deblurrer is not None:
         shared = points if pipeline.estimators_agree else None
         with watch.part("deblurrer"):
             deblurred = pipeline.deblur(blurred, shared, dtype=dtype)
+        with watch.part("refinement"):
+            points = pipeline.refine(blurred, deblurred, points, refine_steps)
+    with watch.part("direction of time"):
+        aligned = align_time(points, pipeline.trajectory)
+    if deblurred is not None:
+        with watch.part("consistency"):
+            again = pipeline.reblur(deblurred, points)
+            if safe:
+                deblurred = pipeline.blend_back(blurred, deblurred, again)
+                again = pipeline.reblur(deblurred, points)
+            found = pipeline.assess(blurred, deblurred, again, points)
+        consistency, explained = found.reblur_psnr, found.explained
         with watch.part("clip"):
             clip = torch.stack(list(pipeline.frames(deblurred, points, FRAME_TIMES.tolist())), 1)
-        frames = clip.float().cpu()
-        consistency = pipeline.assess(blurred, deblurred, pipeline.reblur(deblurred, points), points).reblur_psnr
-        deblurred = deblurred.float().cpu()
+        frames, deblurred = clip.float().cpu(), deblurred.float().cpu()
+    basis = trajectory_basis(pipeline.trajectory, sample_times(SAMPLES), pipeline.num_samples)
+    # The truth was averaged in linear light, whatever the estimator was trained with.
+    reblurred = expose(case.sharp.to(points.device), points, basis.to(points.device), gamma=GAMMA)
+    offsets = offsets_at(points, sample_times(SAMPLES), pipeline.trajectory)
     of_frames = offsets_at(aligned, FRAME_TIMES, pipeline.trajectory).float().cpu()
     made = (offsets.float().cpu(), of_frames, reblurred.float().cpu(), deblurred, frames)
-    return _Answer(*made, consistency, watch.figures())
+    return _Answer(*made, consistency, explained, watch.figures())
 
 
 def _score(case: DynamicCase, answer: _Answer) -> dict[str, float | None]:
@@ -279,7 +291,8 @@ def _score(case: DynamicCase, answer: _Answer) -> dict[str, float | None]:
         "valid_share": float(case.valid.float().mean()),
         "bend": case.bend,
         "depth_effect": case.depth_effect,
-        "consistency": answer.consistency,
+        "consistency_psnr": answer.consistency,
+        "explained": answer.explained,
         "megapixels": case.blurred.shape[2] * case.blurred.shape[3] / 1e6,
     }
     return {**scores, **_score_tracks(case, answer), **_score_flat(case, answer), **facts, **answer.seconds}
@@ -298,12 +311,18 @@ def _score_flat(case: DynamicCase, answer: _Answer) -> dict[str, float | None]:
 
 
 class DynamicBenchmark:
-    """``bsd-dynamic``, one row a scene."""
+    """``bsd-dynamic``, one row a scene.
+
+    Args:
+        cases: the scenes.
+        refine_steps: of the motion on each photo, as :class:`~.pipeline_blur_to_video.BlurToVideoPipeline` takes it.
+        safe: likewise.
+    """
 
     rows_each = 1
 
-    def __init__(self, cases: DynamicCases):
-        self.cases = cases
+    def __init__(self, cases: DynamicCases, refine_steps: int = 0, safe: bool = False):
+        self.cases, self.refine_steps, self.safe = cases, check_refine_steps(refine_steps), safe
 
     def __len__(self) -> int:
         return len(self.cases)
@@ -313,7 +332,7 @@ class DynamicBenchmark:
 
     def scores(self, number: int, pipeline: BlurToVideoPipeline, dtype: torch.dtype | None) -> Iterator[Score]:
         case = self.cases.case(self.cases.photos[number])
-        yield partial(_row, self.name(number), case, _answer(case, pipeline, dtype))
+        yield partial(_row, self.name(number), case, _answer(case, pipeline, dtype, self.refine_steps, self.safe))
 
     def example(self, number: int, pipeline: BlurToVideoPipeline) -> Example:
         case = self.cases.case(self.cases.photos[number])
@@ -322,17 +341,21 @@ class DynamicBenchmark:
     def figures(self, rows: Sequence[Row]) -> dict[str, Any]:
         """``images``; the means over all scenes of ``trajectory_error`` in pixels, PSNR and SSIM reblurred and
         deblurred, ``video_psnr`` of seven frames, each beside what doing nothing scores (``..._zero``,
-        ``blurred_...``, the deblurred or the blurred frame repeated); the rank correlation of the consistency with the
-        trajectory error, which is to be negative; ``track_distance`` in pixels from the ``tracks`` of feature points
+        ``blurred_...``, the deblurred or the blurred frame repeated); ``consistency_psnr``, the mean PSNR of the
+        pipeline's own check, and ``explained``, the mean share of its changes that it accounts for; the rank
+        correlations of the former with the trajectory error and of the latter with that error's share of no motion's,
+        both of which are to be negative; ``track_distance`` in pixels from the ``tracks`` of feature points
         through the true frames (Fig. 9), beside that of no motion and of the truth; ``flat_length``, the estimated
         displacement's length in pixels where the photo is flat, beside the true one's there; median seconds a photo of
         ``megapixels``; and what the scenes are like: ``valid_share``, median ``bend`` of the paths, ``depth_effect``
         and ``motion_length`` in pixels, ``data_sha256``. What needs a deblurrer is ``None`` without one."""
         figures: dict[str, Any] = means(rows, PARTLY)
-        figures.pop("consistency")
         figures["tracks"] = sum(row["tracks"] for row in rows)
         figures["bend"] = float(np.median([row["bend"] for row in rows]))
-        figures["consistency_rank_correlation"] = _rank_correlation(rows)
+        errors = [row["trajectory_error"] for row in rows]
+        shares = [row["trajectory_error"] / max(row["trajectory_error_zero"], 1e-6) for row in rows]
+        for name, key, values in (("consistency", "consistency_psnr", errors), ("explained", "explained", shares)):
+            figures[f"{name}_rank_correlation"] = _rank_correlation([row[key] for row in rows], values)
         return {"images": len(rows), **figures, "data_sha256": data_sha256(rows)}
 
 
@@ -357,8 +380,7 @@ def evaluate_dynamic(
     return run_benchmark(DynamicBenchmark(cases), pipeline, dtype, on_case)
 
 
-def _rank_correlation(rows: Sequence[Row]) -> float | None:
-    consistency, error = ([row[name] for row in rows] for name in ("consistency", "trajectory_error"))
-    if len(rows) < 3 or None in consistency or len(set(consistency)) < 2 or len(set(error)) < 2:
+def _rank_correlation(sure: Sequence[float | None], wrong: Sequence[float]) -> float | None:
+    if len(wrong) < 3 or None in sure or len(set(sure)) < 2 or len(set(wrong)) < 2:
         return None
-    return float(stats.spearmanr(consistency, error).statistic)
+    return float(stats.spearmanr(sure, wrong).statistic)

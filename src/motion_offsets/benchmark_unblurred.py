@@ -97,14 +97,19 @@ def unblurred_picture(photo: Tensor, kind: str, name: str) -> Tensor:
 class UnblurredBenchmark:
     """``unblurred`` on a folder of sharp photos, four pictures each.
 
+    Args:
+        images: the folder.
+        limit: only the first so many photos.
+        safe: as :class:`~.pipeline_blur_to_video.BlurToVideoPipeline` takes it.
+
     Raises:
         BadInputError: no folder, no photo in it, or a limit below 1.
     """
 
     rows_each = len(KINDS)
 
-    def __init__(self, images: str | os.PathLike[str], limit: int | None = None):
-        self.photos = photos_of(images, limit)
+    def __init__(self, images: str | os.PathLike[str], limit: int | None = None, safe: bool = False):
+        self.photos, self.safe = photos_of(images, limit), safe
 
     def __len__(self) -> int:
         return len(self.photos)
@@ -125,6 +130,8 @@ class UnblurredBenchmark:
             shared = points if pipeline.estimators_agree else None
             with watch.part("deblurrer"):
                 deblurred = pipeline.deblur(given, shared, dtype=dtype)
+            if self.safe:
+                deblurred = pipeline.blend_back(given, deblurred, pipeline.reblur(deblurred, points))
             length = mean_offset_length(points, pipeline.trajectory, pipeline.num_samples)
             yield partial(_row, self.name(number), kind, picture, deblurred.float().cpu(), length, watch.figures())
 

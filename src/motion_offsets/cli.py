@@ -24,6 +24,7 @@ from .cli_arguments import (
     picture_targets,
 )
 from .cli_arguments import quiet as _quiet
+from .cli_evaluate import evaluate
 from .cli_hub import convert, export, publish
 from .cli_synthesize import register as register_synthesize
 from .errors import BadInputError
@@ -135,6 +136,8 @@ def extract(
     device: Device = "auto",
     dtype: Dtype = "auto",
     max_memory: MaxMemory = "4GB",
+    refine: Annotated[int, typer.Option(metavar="STEPS", help="Fit the motion to the photo itself; 20 does.")] = 0,
+    safe: Annotated[bool, typer.Option("--safe", help="Take back what the motion does not explain.")] = False,
     split: Annotated[str | None, typer.Option(help="Of a data set; by default train.")] = None,
     column: Annotated[str | None, typer.Option(help="Of a data set: the column of the photos.")] = None,
     resume: Annotated[
@@ -168,6 +171,8 @@ def extract(
     times, memory = frame_times(frames), parse_memory(max_memory)
     if not MIN_FPS <= fps <= MAX_FPS:
         raise BadInputError(f"--fps is {fps:g}; give a number of frames a second from {MIN_FPS} to {MAX_FPS}")
+    if refine < 0:
+        raise BadInputError(f"--refine is {refine}; give a number of steps such as 20, or 0 for none")
     part = Share(shard_index, num_shards)
     sources, out = find_sources(photos, split, column), Path(output).expanduser()
     check_output_folder(out)
@@ -178,6 +183,8 @@ def extract(
             fps=fps,
             animations=(".gif",) * gif + (".webp",) * webp,
             max_memory=memory,
+            refine_steps=refine,
+            safe=safe,
             dtype=autocast,
             models={"model": model, "deblurrer": deblurrer or "default"},
         )
@@ -324,45 +331,6 @@ def reblur(
 
 @app.command()
 @_reporting
-def evaluate(
-    benchmark: Annotated[str, typer.Argument(help="bsd-motion-flow, bsd-dynamic, gopro or unblurred.")],
-    images: Annotated[str, typer.Option(help="Folder of sharp photos; for gopro, the data set.")],
-    model: Model = DEFAULT_ESTIMATOR,
-    deblurrer: Deblurrer = None,
-    label_maps: Annotated[
-        str | None, typer.Option(help="bsd-dynamic: folder of PNG label maps of the photos, to cut objects from.")
-    ] = None,
-    window: Annotated[
-        int | None, typer.Option(help="gopro: the data set is of consecutive frames; average so many, odd.")
-    ] = None,
-    limit: Annotated[int | None, typer.Option(help="Only the first so many photos.")] = None,
-    output: Annotated[str | None, typer.Option("--output", "-o", help="JSON file to write it to, too.")] = None,
-    markdown: Annotated[bool, typer.Option("--markdown", help="Print a table beside the paper's figures.")] = False,
-    device: Device = "auto",
-    dtype: Annotated[str, typer.Option(help="auto (float32), float32, bfloat16 or float16.")] = "auto",
-    debug: Debug = False,
-) -> None:
-    """Measure the models on a benchmark with known answers; prints one JSON object."""
-    from .evaluation import run, to_json, to_markdown
-
-    _quiet()
-    result = run(
-        benchmark,
-        images,
-        model=model,
-        deblurrer=deblurrer,
-        limit=limit,
-        output=output,
-        device=device,
-        dtype=dtype,
-        label_maps=label_maps,
-        window=window,
-    )
-    typer.echo(to_markdown(result) if markdown else to_json(result))
-
-
-@app.command()
-@_reporting
 def demo(
     host: Annotated[str, typer.Option(help="Address to serve; 0.0.0.0 lets other machines in.")] = "127.0.0.1",
     port: Annotated[int | None, typer.Option(help="Port; by default the first free one from 7860.")] = None,
@@ -383,7 +351,7 @@ def demo(
 
 
 register_synthesize(app, _reporting, _report)
-for _command in (convert, export, publish):
+for _command in (evaluate, convert, export, publish):
     app.command()(_reporting(_command))
 
 

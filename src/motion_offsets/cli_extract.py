@@ -83,7 +83,12 @@ def _summary(report: dict[str, Any] | None) -> str:
         f"{sum(report['seconds'].values()):.1f} s; reblurs to {consistency['reblur_psnr']:.1f} dB, mean offset "
         f"{consistency['mean_offset_length']:.1f} px, sharpness x{consistency['sharpness_gain']:.2f}"
     )
-    return text + ("; the photo looks blurred, yet its sharp frame is no sharper" if consistency["unchanged"] else "")
+    if consistency["unchanged"]:
+        return text + "; the photo looks blurred, yet its sharp frame is no sharper"
+    if consistency["doubtful"]:
+        text += f"; the motion explains {max(consistency['explained'], 0):.0%} of what was changed"
+        return text + ("" if report["safe"] else ", --safe keeps such changes small")
+    return text
 
 
 class _Progress:

@@ -18,6 +18,8 @@ from .trajectories import sample_times, trajectory_basis
 BLURRED = 0.35
 # Below this gain in sharpness an answer counts as changing nothing.
 NO_GAIN = 1.05
+# Below this explained share of a visible change, of at least so much (root mean square), an answer is doubtful.
+EXPLAINED, VISIBLE = 0.3, 2 / 255
 # What an exact match scores, so that every figure stays a finite number.
 MAX_PSNR = 100.0
 _ROWS = 128
@@ -34,6 +36,9 @@ class Consistency(BaseOutput):
         blur: how blurred the photo looks, 0 to 1, see :func:`blur_measure`.
         unchanged: the photo looks blurred, yet the sharp frame is no sharper. ``reblur_psnr`` then says nothing. A
             photo that is out of focus, without any motion, gets this flag too.
+        explained: share of what the sharp frame changes that reblurring takes back, -1 to 1: one less the mean square
+            of ``reblurred - photo`` over that of ``sharp - photo``; 0 where nothing is changed.
+        doubtful: the change is visible, and the motion explains less than 30 % of it; ``safe`` undoes such changes.
     """
 
     reblur_psnr: float
@@ -41,6 +46,8 @@ class Consistency(BaseOutput):
     sharpness_gain: float
     blur: float
     unchanged: bool
+    explained: float
+    doubtful: bool
 
 
 def assess(
@@ -57,12 +64,17 @@ def assess(
     length = mean_offset_length(control_points, trajectory, num_samples)
     gain = gradient_energy(sharp) / max(gradient_energy(photo), 1e-12)
     blur = blur_measure(photo)
+    left, change = _mean_square(reblurred, photo), _mean_square(sharp, photo)
+    # Rounding errors are no change.
+    explained = max(1 - left / change, -1.0) if change > 1e-10 else 0.0
     return Consistency(
-        reblur_psnr=_psnr(reblurred, photo),
+        reblur_psnr=_psnr(left),
         mean_offset_length=length,
         sharpness_gain=gain,
         blur=blur,
         unchanged=blur > BLURRED and gain < NO_GAIN,
+        explained=explained,
+        doubtful=change > VISIBLE**2 and explained < EXPLAINED,
     )
 
 
@@ -121,6 +133,9 @@ def _surviving_differences(grey: Tensor, width: int) -> float:
     return (total - lost) / total if total > 1e-4 * before.numel() else 0.0
 
 
-def _psnr(image: Tensor, reference: Tensor) -> float:
-    error = _sum_over_rows(lambda one, other: (one - other).square_(), image, reference) / image.numel()
+def _mean_square(image: Tensor, reference: Tensor) -> float:
+    return _sum_over_rows(lambda one, other: (one - other).square_(), image, reference) / image.numel()
+
+
+def _psnr(error: float) -> float:
     return MAX_PSNR if error <= 10 ** (-MAX_PSNR / 10) else -10 * math.log10(error)

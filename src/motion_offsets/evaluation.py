@@ -34,7 +34,16 @@ from .video import whole_file
 if TYPE_CHECKING:
     from .pipeline_blur_to_video import BlurToVideoPipeline
 
-__all__ = ["BENCHMARKS", "checkpoint_sha256", "described", "open_benchmark", "run", "to_json", "to_markdown"]
+__all__ = [
+    "BENCHMARKS",
+    "answered_with",
+    "checkpoint_sha256",
+    "described",
+    "open_benchmark",
+    "run",
+    "to_json",
+    "to_markdown",
+]
 
 BENCHMARKS = ("bsd-motion-flow", "bsd-dynamic", "gopro", "unblurred")
 NO_DEBLURRER = "none"
@@ -51,6 +60,8 @@ def run(
     dtype: str = "auto",
     label_maps: str | os.PathLike[str] | None = None,
     window: int | None = None,
+    refine_steps: int = 0,
+    safe: bool = False,
 ) -> dict[str, Any]:
     """What ``motion-offsets evaluate`` does: load the models, run a benchmark, say what was run with what.
 
@@ -68,6 +79,8 @@ def run(
         dtype: as everywhere, but ``"auto"`` is float32, so that figures do not depend on the machine's arithmetic.
         label_maps: for ``bsd-dynamic``, the folder of label maps of the photos, by which objects are cut from them.
         window: for ``gopro``, where ``images`` holds consecutive frames: how many make a blurred picture, odd.
+        refine_steps: for ``bsd-dynamic``, as the pipeline takes it.
+        safe: for ``bsd-dynamic`` and ``unblurred``, as the pipeline takes it.
 
     Returns:
         The figures of the benchmark, and ``benchmark``, ``model``, ``deblurrer``, ``trajectory``, ``num_samples``,
@@ -77,7 +90,9 @@ def run(
     Raises:
         BadInputError: an unknown benchmark, or anything else that cannot be used; nothing is computed before.
     """
-    questions = open_benchmark(benchmark, images, limit, label_maps, window=window)
+    questions = open_benchmark(
+        benchmark, images, limit, label_maps, window=window, refine_steps=refine_steps, safe=safe
+    )
     place = pick_device(device)
     precision = None if dtype == "auto" else pick_dtype(dtype, place)
     # The file is claimed first: a name that cannot be written is refused before minutes of work.
@@ -88,6 +103,7 @@ def run(
         with tqdm(desc=benchmark, unit="image", file=sys.stderr, mininterval=2) as bar:
             figures = run_benchmark(questions, pipeline, precision, _show_on(bar))
         seconds = round(time.perf_counter() - started, 1)
+        figures |= answered_with(refine_steps, safe)
         result = described(benchmark, figures, pipeline, model, deblurrer, precision, seconds)
         if partial is not None:
             partial.write_text(to_json(result) + "\n", encoding="utf-8")
@@ -101,6 +117,8 @@ def open_benchmark(
     label_maps: str | os.PathLike[str] | None = None,
     line_kernels: bool = False,
     window: int | None = None,
+    refine_steps: int = 0,
+    safe: bool = False,
 ) -> Benchmark:
     """The questions of a benchmark.
 
@@ -111,6 +129,8 @@ def open_benchmark(
         label_maps: as for :func:`run`.
         line_kernels: ``bsd-motion-flow`` only, see :class:`~motion_offsets.benchmark_motion_flow.MotionFlowBenchmark`.
         window: ``gopro`` only, see :class:`~motion_offsets.benchmark_pairs.PairsBenchmark`.
+        refine_steps: ``bsd-dynamic`` only, see :class:`~motion_offsets.benchmark_dynamic.DynamicBenchmark`.
+        safe: ``bsd-dynamic`` and ``unblurred`` only.
 
     Raises:
         BadInputError: an unknown benchmark, something that it does not take, or images that cannot be used.
@@ -126,16 +146,25 @@ def open_benchmark(
         raise BadInputError(f"{name} takes no --line_kernels; its motions are no lines")
     if window is not None and name != "gopro":
         raise BadInputError(f"{name} takes no --window; it is for gopro, whose blur is made of so many frames")
+    if refine_steps and name != "bsd-dynamic":
+        raise BadInputError(f"{name} takes no refine steps; bsd-dynamic does")
+    if safe and name not in ("bsd-dynamic", "unblurred"):
+        raise BadInputError(f"{name} takes no --safe; bsd-dynamic and unblurred do")
     if window is not None or name == "bsd-dynamic":
         check_opencv()
     ssim(torch.zeros(1, 3, 16, 16), torch.zeros(1, 3, 16, 16))  # says at once if what it needs is not installed
     if name == "gopro":
         return PairsBenchmark(images, limit, window=window)
     if name == "unblurred":
-        return UnblurredBenchmark(images, limit)
+        return UnblurredBenchmark(images, limit, safe)
     if label_maps is not None:
-        return DynamicBenchmark(DynamicCases(images, [images], [label_maps], limit))
+        return DynamicBenchmark(DynamicCases(images, [images], [label_maps], limit), refine_steps, safe)
     return MotionFlowBenchmark(images, limit, line_kernels)
+
+
+def answered_with(refine_steps: int, safe: bool) -> dict[str, Any]:
+    """The pipeline's options that are not as by default, for a result."""
+    return {**({"refine_steps": refine_steps} if refine_steps else {}), **({"safe": True} if safe else {})}
 
 
 def described(

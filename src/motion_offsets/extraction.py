@@ -54,6 +54,8 @@ class ExtractionSettings:
         fps: frames a second of the clip.
         animations: suffixes of further clips, ``".gif"`` and ``".webp"``.
         max_memory: bytes a photo may need.
+        refine_steps: of the motion on the photo itself, 0 for none; see :mod:`motion_offsets.refinement`.
+        safe: blend back what the motion does not explain; see :mod:`motion_offsets.safety`.
         dtype: autocast type, ``None`` for float32.
         models: what the report says the models are.
     """
@@ -62,6 +64,8 @@ class ExtractionSettings:
     fps: float = 15
     animations: tuple[str, ...] = ()
     max_memory: float = DEFAULT_MAX_MEMORY
+    refine_steps: int = 0
+    safe: bool = False
     dtype: torch.dtype | None = None
     models: dict[str, str] | None = None
 
@@ -149,13 +153,20 @@ def answer_photos(
         settings.dtype,
         partial(on_step, "sharp frame"),
     )
+    clock.lap("sharp_frame")
+    if settings.refine_steps:
+        estimated = pipe.refine(pixel_values, sharp, estimated, settings.refine_steps)
+        clock.lap("refinement")
     control_points = align_time(estimated, pipe.trajectory)
     del estimated
-    clock.lap("sharp_frame")
     found = []
     for index in range(len(photos)):
         one = slice(index, index + 1)
         reblurred = pipe.reblur(sharp[one], control_points[one])
+        if settings.safe:
+            with torch.inference_mode():  # as all of the pipeline's answers, which this changes
+                sharp[one] = pipe.blend_back(pixel_values[one], sharp[one], reblurred)
+            reblurred = pipe.reblur(sharp[one], control_points[one])
         found.append(pipe.assess(pixel_values[one], sharp[one], reblurred, control_points[one]))
         del reblurred
     clock.lap("consistency")
@@ -198,6 +209,8 @@ def write_answer(
             "trajectory": pipe.trajectory,
             "num_samples": pipe.num_samples,
             "consistency": dict(answer.consistency),
+            "refine_steps": settings.refine_steps,
+            "safe": settings.safe,
             "models": settings.models or {},
             "device": str(sharp.device),
             "dtype": str(settings.dtype or torch.float32).removeprefix("torch."),

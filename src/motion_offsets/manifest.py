@@ -60,6 +60,8 @@ def hash_settings(pipe: BlurToVideoPipeline, settings: ExtractionSettings) -> st
         "fps": settings.fps,
         "animations": settings.animations,
         "max_memory": settings.max_memory,
+        "refine_steps": settings.refine_steps,
+        "safe": settings.safe,
         "dtype": str(settings.dtype),
     }
     digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode())

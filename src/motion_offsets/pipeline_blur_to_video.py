@@ -5,16 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from diffusers.pipelines.pipeline_utils import DiffusionPipeline
-from diffusers.utils import BaseOutput
-from PIL import Image
 from torch import Tensor
 from transformers import PreTrainedModel
 
@@ -22,12 +18,16 @@ from .consistency import Consistency, assess
 from .deconvolution import deconvolve
 from .errors import BadInputError
 from .exposure import expose
-from .hub import pipeline_components, plain_errors, resolve_name, snapshot
+from .hub import plain_errors, resolve_name, snapshot
 from .image_processing_motion_offsets import OUTPUT_TYPES, MotionOffsetsImageProcessor
 from .modeling_etraj import EtrajModel
 from .modeling_ma_dmphn import MaDmphnForImageDeblurring
 from .optimization import OptimizationReport, OptimizedNetworks
+from .pipeline_loading import load_components
+from .pipeline_output import BlurToVideoOutput, as_list, frame_times, stack
+from .refinement import check_refine_steps, refine
 from .remote_code import LIBRARY, write_pipeline_code
+from .safety import blend_back
 from .tiling import max_tile_pixels, run_tiled
 from .trajectories import align_time, align_time_to, check_timestamps, offsets_at, trajectory_basis
 
@@ -38,36 +38,6 @@ DEBLURRER_BYTES = 1100
 PHOTO_BYTES = 70
 
 Progress = Callable[[int, int], None]
-
-_MODELS: dict[str, Any] = {"estimator": EtrajModel, "deblurrer": MaDmphnForImageDeblurring}
-
-
-@dataclass
-class BlurToVideoOutput(BaseOutput):
-    """What one call found, a list entry a photo.
-
-    Args:
-        frames: the clips; each a list of T PIL pictures, an array ``(T, H, W, 3)`` or a tensor ``(T, 3, H, W)``.
-        sharp: the sharp frames, t = 0; each a PIL picture, an array ``(H, W, 3)`` or a tensor ``(3, H, W)``.
-        motion_offsets: a tensor ``(T, 2, H, W)`` each, dx and dy in pixels, at the times of the frames.
-        control_points: a tensor ``(2K, H, W)`` each, pixels, aligned in time as the frames are.
-        reblurred: what the sharp frame and the motion make of the exposure, like ``sharp``.
-        consistency: a :class:`~motion_offsets.consistency.Consistency` each.
-    """
-
-    frames: list[Any]
-    sharp: list[Any]
-    motion_offsets: list[Tensor]
-    control_points: list[Tensor]
-    reblurred: list[Any]
-    consistency: list[Consistency]
-
-
-def frame_times(num_frames: int) -> list[float]:
-    """The times of T >= 2 frames spread evenly over the exposure, -1 to 1; symmetric, exactly 0 in the middle."""
-    if isinstance(num_frames, bool) or not isinstance(num_frames, int) or num_frames < 2:
-        raise BadInputError(f"num_frames is {num_frames!r}; a clip needs a whole number of frames, at least 2")
-    return [step / (num_frames - 1) for step in range(1 - num_frames, num_frames, 2)]
 
 
 class BlurToVideoPipeline(DiffusionPipeline):
@@ -120,7 +90,7 @@ class BlurToVideoPipeline(DiffusionPipeline):
         """
         with plain_errors(pretrained_model_name_or_path):
             folder = snapshot(resolve_name(pretrained_model_name_or_path), kwargs)
-            components = _components(folder, kwargs)
+            components = load_components(folder, kwargs)
             if kwargs:
                 raise BadInputError(f"{next(iter(kwargs))} is no option of this pipeline; leave it out")
             return cls(**components)
@@ -199,6 +169,8 @@ class BlurToVideoPipeline(DiffusionPipeline):
         sharp_image: Any = None,
         output_type: str = "pil",
         share_offsets: bool = False,
+        refine_steps: int = 0,
+        safe: bool = False,
         max_memory: float = DEFAULT_MAX_MEMORY,
         dtype: torch.dtype | None = None,
         return_dict: bool = True,
@@ -213,6 +185,10 @@ class BlurToVideoPipeline(DiffusionPipeline):
             sharp_image: the sharp frames from any other deblurrer, one a photo and of its size.
             output_type: ``"pil"``, ``"np"`` or ``"pt"``.
             share_offsets: hand the estimator's offsets to the deblurrer even if it carries another estimator.
+            refine_steps: fit the motion to the photo itself in so many steps, 20 say, once the sharp frame is known;
+                see :mod:`motion_offsets.refinement`.
+            safe: blend the sharp frame back towards the photo where the motion does not explain it; see
+                :mod:`motion_offsets.safety`.
             max_memory: bytes a photo may need; a larger one is processed in overlapping tiles. The result is not
                 counted: all its frames and their offsets are kept, T * (3 + 2) values a pixel.
             dtype: compute the networks under autocast to this type, ``torch.bfloat16`` say, passing by what
@@ -224,8 +200,9 @@ class BlurToVideoPipeline(DiffusionPipeline):
         """
         # 0. Refuse what cannot work before anything is computed
         times = frame_times(num_frames) if timestamps is None else [float(time) for time in timestamps]
-        photos, sharps = _as_list(image), None if sharp_image is None else _as_list(sharp_image)
+        photos, sharps = as_list(image), None if sharp_image is None else as_list(sharp_image)
         self.check_inputs(photos, times, sharps, output_type)
+        check_refine_steps(refine_steps)
 
         found: dict[str, list[Any]] = {name: [] for name in BlurToVideoOutput.__dataclass_fields__}
         with self.progress_bar(total=len(photos) * (2 + len(times))) as progress:
@@ -242,18 +219,22 @@ class BlurToVideoPipeline(DiffusionPipeline):
                     share = share_offsets or self.estimators_agree
                     sharp = self.deblur(pixel_values, estimated if share else None, max_memory, dtype)
                 progress.update()
-                # 4. One direction of time for the whole clip
-                control_points = align_time(estimated, self.trajectory)
-                # 5. Frames: the sharp frame moved along the trajectories
+                # 4. The motion fitted to this photo, and one direction of time for the whole clip
+                fitted = self.refine(pixel_values, sharp, estimated, refine_steps)
+                control_points = align_time(fitted, self.trajectory)
+                # 5. Reblur, take back what that does not explain, and compare with the photo
+                reblurred = self.reblur(sharp, control_points)
+                if safe:
+                    sharp = self.blend_back(pixel_values, sharp, reblurred)
+                    reblurred = self.reblur(sharp, control_points)
+                found["consistency"].append(self.assess(pixel_values, sharp, reblurred, control_points))
+                # 6. Frames: the sharp frame moved along the trajectories
                 frames = []
                 for time in times:
                     frames += self.post_process(self.frame_at(sharp, control_points, time), output_type)
                     progress.update()
-                # 6. Reblur, and compare with the photo
-                reblurred = self.reblur(sharp, control_points)
-                found["consistency"].append(self.assess(pixel_values, sharp, reblurred, control_points))
                 # 7. Collect in the form asked for
-                found["frames"].append(_stack(frames, output_type))
+                found["frames"].append(stack(frames, output_type))
                 found["sharp"] += self.post_process(sharp, output_type)
                 found["reblurred"] += self.post_process(reblurred, output_type)
                 found["control_points"].append(control_points[0])
@@ -360,6 +341,19 @@ class BlurToVideoPipeline(DiffusionPipeline):
         basis = self.estimator.sample_basis(pixel_values.device)
         return deconvolve(pixel_values, control_points, basis, **light)
 
+    def refine(self, pixel_values: Tensor, sharp: Tensor, control_points: Tensor, steps: int) -> Tensor:
+        """Control points ``(B, 2K, H, W)`` fitted to the photo in so many steps, 0 for none; see
+        :func:`~motion_offsets.refinement.refine`."""
+        config = self.estimator.config
+        basis = self.estimator.sample_basis(sharp.device)
+        return refine(pixel_values, sharp, control_points, basis, steps, config.padding_mode, config.gamma)
+
+    @torch.inference_mode()
+    def blend_back(self, pixel_values: Tensor, sharp: Tensor, reblurred: Tensor) -> Tensor:
+        """The sharp frames ``(B, 3, H, W)``, closer to the photos where ``reblurred`` differs from them; see
+        :mod:`motion_offsets.safety`."""
+        return blend_back(pixel_values, sharp, reblurred)
+
     @torch.inference_mode()
     def frame_at(self, sharp: Tensor, control_points: Tensor, time: float) -> Tensor:
         """The frame ``(B, 3, H, W)`` at a time in [-1, 1] (eq. 17); at t = 0 that is the sharp frame itself."""
@@ -385,41 +379,6 @@ class BlurToVideoPipeline(DiffusionPipeline):
     def assess(self, pixel_values: Tensor, sharp: Tensor, reblurred: Tensor, control_points: Tensor) -> Consistency:
         """The consistency of one answer; see :mod:`motion_offsets.consistency`."""
         return assess(pixel_values, sharp, reblurred, control_points, self.trajectory, self.num_samples)
-
-
-def _components(folder: str, options: dict[str, Any]) -> dict[str, Any]:
-    """The parts of a saved or bundled pipeline, loaded where they are not given; takes its options out."""
-    bundled = pipeline_components(folder)
-    dtype = options.pop("torch_dtype", None) or torch.float32
-    components: dict[str, Any] = {}
-    for name, loader in _MODELS.items():
-        if name in options:
-            components[name] = options.pop(name)
-        elif name in bundled:
-            components[name] = loader.from_pretrained(bundled[name], dtype=dtype)
-        elif (Path(folder) / name).is_dir():
-            components[name] = loader.from_pretrained(folder, subfolder=name, dtype=dtype)
-    if components.get("estimator") is None:
-        raise BadInputError("holds no estimator; give a pipeline's folder that save_pretrained wrote")
-    if "processor" in options:
-        components["processor"] = options.pop("processor")
-    elif (Path(folder) / "processor").is_dir():
-        components["processor"] = MotionOffsetsImageProcessor.from_pretrained(folder, subfolder="processor")
-    return components
-
-
-def _as_list(images: Any) -> list[Any]:
-    if isinstance(images, (list, tuple)):
-        return list(images)
-    if isinstance(images, (np.ndarray, Tensor)) and images.ndim == 4:
-        return list(images)
-    return [images]
-
-
-def _stack(frames: list[Any], output_type: str) -> list[Image.Image] | np.ndarray | Tensor:
-    if output_type == "pil":
-        return frames
-    return np.stack(frames) if output_type == "np" else torch.stack(frames)
 
 
 def _tile_pixels(pixel_values: Tensor, max_memory: float, network_bytes: float) -> int:
