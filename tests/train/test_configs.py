@@ -21,12 +21,14 @@ NAMES = sorted(str(path.relative_to(CONFIGS)) for path in CONFIGS.rglob("*.yaml"
 # Configs that go on from a model of an earlier run.
 CONTINUED = (
     "etraj-bidirectional-linear",
+    "etraj-cubic",
     "etraj-linear",
     "etraj-quadratic-dynamic",
     "etraj-quadratic-longer",
     "etraj-quadratic-plain",
     "etraj-quadratic-still",
     "etraj-zero-constraint",
+    "ma-dmphn-dynamic",
     "ma-dmphn-levels",
     "ma-dmphn-still",
     "paper/gopro-quadratic-fast",
