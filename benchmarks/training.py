@@ -63,6 +63,11 @@ class Loop:
         return {part: after - before for part, before, after in zip(PARTS, marks, marks[1:], strict=False)}
 
 
+def _figures(steps: list[dict[str, float]], batch: int) -> dict[str, float]:
+    parts = {f"{part}_ms": 1000 * statistics.median(step[part] for step in steps) for part in PARTS}
+    return {"crops_a_second": batch / statistics.median(sum(step.values()) for step in steps), **parts}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", nargs="+", required=True, help="folders of sharp photos")
@@ -83,16 +88,12 @@ def main() -> None:
                 parts = loop.step()
                 if number:  # the first round compiles and allocates
                     taken[way].append(parts)
-        figures: dict[str, object] = {}
-        for way, steps in taken.items():
-            seconds = statistics.median(sum(step.values()) for step in steps)
-            figures[way] = {
-                "crops_a_second": arguments.batch / seconds,
-                **{f"{part}_ms": 1000 * statistics.median(step[part] for step in steps) for part in PARTS},
-            }
-        rates = [statistics.median(sum(step.values()) for step in taken[way]) for way in ("plain", "ours")]
-        report[name] = {**figures, "speedup": rates[0] / rates[1]}
-        print(f"{name}: {arguments.batch / rates[1]:.1f} crops a second, plain {arguments.batch / rates[0]:.1f}")
+        figures = {way: _figures(steps, arguments.batch) for way, steps in taken.items()}
+        rates = {way: figure["crops_a_second"] for way, figure in figures.items()}
+        report[name] = {**figures, "speedup": rates["ours"] / rates["plain"]}
+        for way, figure in figures.items():
+            split = ", ".join(f"{part} {figure[f'{part}_ms']:.0f} ms" for part in PARTS)
+            print(f"{name}, {way}: {figure['crops_a_second']:.1f} crops a second; {split} a step")
     print(json.dumps(report))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import yaml
 from options import TrainingOptions, as_mapping
@@ -15,6 +15,11 @@ from motion_offsets.errors import BadInputError
 
 # Fields that are mappings themselves: what is given last is laid over what came before, field by field.
 NESTED = ("model", "crops", "scenes")
+
+
+class _Parser(HfArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise BadInputError(f"{message}; train.py --help tells what each option takes")
 
 
 def read_options(arguments: list[str]) -> TrainingOptions:
@@ -35,7 +40,7 @@ def read_options(arguments: list[str]) -> TrainingOptions:
         if name in fields and f"--{name}" in given[:-1]:
             place = given.index(f"--{name}") + 1
             given[place] = yaml.safe_dump(_laid_over(fields[name], as_mapping(name, given[place])))
-    parser = HfArgumentParser(TrainingOptions, allow_abbrev=False)
+    parser = _Parser(TrainingOptions, allow_abbrev=False)
     options, unknown = parser.parse_args_into_dataclasses(_as_arguments(fields) + given, return_remaining_strings=True)
     if unknown:
         raise BadInputError(f"there is no option {unknown[0]!r}; train.py --help lists those there are")

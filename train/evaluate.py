@@ -21,6 +21,7 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list, gather_object
 from tqdm.auto import tqdm
 
+from motion_offsets import __version__
 from motion_offsets.benchmark_photos import Benchmark, Row, rows_of
 from motion_offsets.cli_arguments import DTYPES, check_output_folder, load_pipeline, pick_dtype
 from motion_offsets.errors import BadInputError
@@ -45,7 +46,8 @@ class RowFiles:
     Args:
         output: the result's file.
         benchmark: whose rows they are.
-        kind: what tells this run's rows from others': the benchmark, the checkpoints, the precision.
+        kind: what tells this run's rows from others': our version, the benchmark and its data, the checkpoints, the
+            precision.
     """
 
     def __init__(self, output: Path, benchmark: Benchmark, kind: dict[str, Any]):
@@ -68,8 +70,8 @@ class RowFiles:
                 entry = json.loads(line)
                 if entry["kind"] != self.kind:
                     raise BadInputError(
-                        f"{file}: holds rows of another model, benchmark or precision; delete it, or give another "
-                        "--output"
+                        f"{file}: holds rows of another model, benchmark, data set, precision or version; delete it, "
+                        "or give another --output"
                     )
                 number = entry["number"]
                 if number < len(self.benchmark) and entry["rows"][0]["photo"] == self.benchmark.name(number):
@@ -179,7 +181,10 @@ def all_rows(
     """Measure what is not measured yet, each process its share; all rows by number, on the main process."""
     names = model_names(options.model, options.deblurrer)
     kind = {
+        "version": __version__,
         "benchmark": options.benchmark,
+        "images": options.images,
+        "label_maps": options.label_maps,
         "checkpoints": {part: checkpoint_sha256(name, part) for part, name in names.items()},
         "dtype": str(dtype),
         "line_kernels": options.line_kernels,

@@ -8,11 +8,15 @@ import shutil
 from pathlib import Path
 
 import torch
+from huggingface_hub import HfApi
+from huggingface_hub.errors import HFValidationError, LocalTokenNotFoundError, OfflineModeIsEnabled
+from huggingface_hub.utils import validate_repo_id
 from options import TrainingOptions
 from torch import nn
 
 from motion_offsets.cli_arguments import check_output_folder
 from motion_offsets.errors import BadInputError
+from motion_offsets.publishing import hub_errors
 
 # A tracker's name among accelerate's, and the packages that any one of makes it work.
 TRACKER_PACKAGES = {"trackio": ("trackio",), "tensorboard": ("tensorboard", "tensorboardX"), "wandb": ("wandb",)}
@@ -20,7 +24,7 @@ CHECKPOINTS_ON_DISK = 3  # two that are kept, one that is being written
 
 
 def check_surroundings(options: TrainingOptions) -> None:
-    """Refuse an output that cannot be written, trackers and devices that are not there, and a Hub that says no.
+    """Refuse an output that cannot be written, trackers and devices that are not there, a Hub without a token.
 
     Raises:
         BadInputError: names the field, what is wrong and what would be right.
@@ -43,30 +47,34 @@ def check_surroundings(options: TrainingOptions) -> None:
             "to 0, or launch with train/launch/8gpu-ddp.yaml"
         )
     if options.push_to_hub:
-        _check_hub(options.push_to_hub)
+        _check_login(options.push_to_hub)
 
 
-def _check_hub(repo: str) -> None:
-    """Make the repository where there is none: whoever may do that may also send the model at the end."""
-    from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalTokenNotFoundError, OfflineModeIsEnabled
-    from huggingface_hub.utils import validate_repo_id
+def _check_login(repo: str) -> None:
+    with hub_errors(f"push_to_hub {repo}"):
+        try:
+            validate_repo_id(repo)
+            HfApi().whoami()
+        except HFValidationError as error:
+            raise BadInputError(f"push_to_hub is {repo!r}, no name of a model ({error}); give org/name") from None
+        except LocalTokenNotFoundError:
+            raise BadInputError(
+                f"push_to_hub {repo}: nobody is logged in; run hf auth login, or set HF_TOKEN"
+            ) from None
+        except OfflineModeIsEnabled:
+            raise BadInputError(
+                f"push_to_hub {repo}: HF_HUB_OFFLINE is set; unset it, or leave out push_to_hub"
+            ) from None
 
-    try:
-        validate_repo_id(repo)
-        HfApi().whoami()
+
+def make_repository(repo: str) -> None:
+    """Make the repository on the Hub where there is none: whoever may do that may also send the model at the end.
+
+    Raises:
+        BadInputError: the Hub refuses.
+    """
+    with hub_errors(f"push_to_hub {repo}"):
         HfApi().create_repo(repo, exist_ok=True)
-    except HFValidationError as error:
-        raise BadInputError(f"push_to_hub is {repo!r}, no name of a model ({error}); give org/name") from None
-    except LocalTokenNotFoundError:
-        raise BadInputError(f"push_to_hub {repo}: nobody is logged in; run hf auth login, or set HF_TOKEN") from None
-    except OfflineModeIsEnabled:
-        raise BadInputError(f"push_to_hub {repo}: HF_HUB_OFFLINE is set; unset it, or leave out push_to_hub") from None
-    except (HfHubHTTPError, OSError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise BadInputError(
-            f"push_to_hub {repo}: the Hub refuses or cannot be reached ({reason}); check the token's rights to write"
-        ) from None
 
 
 def room_wanted(model: nn.Module, options: TrainingOptions) -> int:

@@ -1,4 +1,4 @@
-"""What a run leaves: whole checkpoints, the trained model with its card, pictures. Written beside, then renamed."""
+"""What a run leaves: checkpoints of one and the same run, its log, the trained model with its card."""
 
 from __future__ import annotations
 
@@ -6,23 +6,26 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from huggingface_hub import HfApi, ModelCard, ModelCardData
-from huggingface_hub.errors import HfHubHTTPError
 from options import TrainingOptions
-from PIL import Image
 from torch import Tensor
 from transformers import PreTrainedModel
+from writing import whole_folder
 
+from motion_offsets.cards import eval_results
 from motion_offsets.errors import BadInputError
+from motion_offsets.publishing import hub_errors
 
 KEPT_CHECKPOINTS = 2
 PROGRESS_FILE = "progress.json"
+METRICS_FILE = "metrics.jsonl"
+# What a config says of who wrote it with what; some of it is there only once it has been written.
+NOT_OF_THE_MODEL = {"_name_or_path", "architectures", "auto_map", "dtype", "transformers_version"}
 
 
 def checkpoints(output: Path) -> list[Path]:
@@ -31,19 +34,25 @@ def checkpoints(output: Path) -> list[Path]:
 
 
 def rotate(output: Path) -> None:
-    """Delete all but the last checkpoints."""
-    for old in checkpoints(output)[:-KEPT_CHECKPOINTS]:
+    """Delete all but the last checkpoints, and what killed runs left of others."""
+    for old in (*checkpoints(output)[:-KEPT_CHECKPOINTS], *(output / "checkpoints").glob(".partial-*")):
         shutil.rmtree(old)
 
 
+def forget_after(log: Path, step: int) -> None:
+    """Leave out of a log of JSON lines what came after a step, which a resumed run is going to tell again."""
+    if not log.is_file():
+        return
+    told = log.read_text(encoding="utf-8").splitlines(keepends=True)
+    kept = [line for line in told if line.endswith("\n") and json.loads(line)["step"] <= step]
+    partial = log.with_name(f".partial-{log.name}")
+    partial.write_text("".join(kept), encoding="utf-8")
+    os.replace(partial, log)
+
+
 def described(model: PreTrainedModel) -> dict[str, Any]:
-    """What makes two models the same kind, as plain JSON: their configs, without what only says who wrote them."""
-
-    def plain(fields: dict[str, Any]) -> dict[str, Any]:
-        written = {name: value for name, value in fields.items() if name not in ("transformers_version", "dtype")}
-        return {name: plain(value) if isinstance(value, dict) else value for name, value in written.items()}
-
-    return plain(json.loads(model.config.to_json_string(use_diff=False)))
+    """A model's config as plain JSON."""
+    return json.loads(model.config.to_json_string(use_diff=False))
 
 
 def check_same_run(folder: Path, earlier: dict[str, Any], now: dict[str, Any]) -> None:
@@ -65,23 +74,12 @@ def check_same_run(folder: Path, earlier: dict[str, Any], now: dict[str, Any]) -
 
 
 def _differences(earlier: dict[str, Any], now: dict[str, Any]) -> Iterator[tuple[str, Any, Any]]:
-    for name in sorted({*earlier, *now}):
+    for name in sorted({*earlier, *now} - NOT_OF_THE_MODEL):
         found, wanted = earlier.get(name), now.get(name)
         if isinstance(found, dict) and isinstance(wanted, dict):
             yield from ((f"{name} {inner}", *pair) for inner, *pair in _differences(found, wanted))
         elif found != wanted:
             yield name, found, wanted
-
-
-@contextmanager
-def whole_folder(final: Path) -> Iterator[Path]:
-    """A folder beside ``final`` that takes its place once everything is written into it."""
-    partial = final.with_name(f".partial-{final.name}")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    yield partial
-    shutil.rmtree(final, ignore_errors=True)
-    os.replace(partial, final)
 
 
 def write_model(model: PreTrainedModel, folder: Path, options: TrainingOptions, record: dict[str, Any]) -> None:
@@ -105,12 +103,14 @@ def write_model(model: PreTrainedModel, folder: Path, options: TrainingOptions, 
 
 
 def _card(model: PreTrainedModel, options: TrainingOptions, record: dict[str, Any]) -> ModelCard:
+    name = (options.push_to_hub or options.output_dir).rstrip("/").split("/")[-1]
     data = ModelCardData(
+        model_name=name,
+        eval_results=eval_results({"benchmark": "validation while training", **record["validation"]}) or None,
         library_name="motion-offsets",
         pipeline_tag="image-to-image",
         tags=["motion-blur", "exposure-trajectory", model.config.model_type],
     )
-    name = (options.push_to_hub or options.output_dir).rstrip("/").split("/")[-1]
     place = options.push_to_hub or "./model"
     weights = sum(parameter.numel() for parameter in model.parameters())
     shown = {**options.record(), "steps": record["steps"]}
@@ -141,13 +141,11 @@ def push(folder: Path, repo: str) -> str:
         BadInputError: the upload failed; says where the model is and how to send it.
     """
     try:
-        address = HfApi().create_repo(repo, exist_ok=True)
-        HfApi().upload_folder(repo_id=repo, folder_path=folder, commit_message="Trained by motion-offsets")
-    except (HfHubHTTPError, OSError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise BadInputError(
-            f"push_to_hub {repo}: the upload failed ({reason}); the model is whole: hf upload {repo} {folder}"
-        ) from error
+        with hub_errors(f"push_to_hub {repo}"):
+            address = HfApi().create_repo(repo, exist_ok=True)
+            HfApi().upload_folder(repo_id=repo, folder_path=folder, commit_message="Trained by motion-offsets")
+    except BadInputError as error:
+        raise BadInputError(f"{error}. The model itself is whole: hf upload {repo} {folder}") from error
     return str(address)
 
 
@@ -155,10 +153,3 @@ def row_of_pictures(pictures: dict[str, Tensor]) -> np.ndarray:
     """Pictures ``(3, H, W)`` in [0, 1] side by side, ``(H, W, 3)`` uint8."""
     levels = torch.cat(list(pictures.values()), dim=2).clamp(0, 1) * 255
     return levels.round().byte().permute(1, 2, 0).numpy()
-
-
-def write_picture(path: Path, pixels: np.ndarray) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".partial-{path.name}")
-    Image.fromarray(pixels).save(partial)
-    os.replace(partial, path)

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import shutil
-import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -29,19 +27,22 @@ from transformers import PreTrainedModel
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from config_files import read_options  # noqa: E402
 from options import TrainingOptions  # noqa: E402
-from readiness import check_room, check_surroundings, room_wanted  # noqa: E402
+from readiness import check_room, check_surroundings, make_repository, room_wanted  # noqa: E402
 from saving import (  # noqa: E402
+    METRICS_FILE,
     PROGRESS_FILE,
     check_same_run,
     checkpoints,
     described,
+    forget_after,
     push,
     rotate,
     row_of_pictures,
     write_model,
-    write_picture,
 )
 from stages import Stage, build_stage  # noqa: E402
+from stopping import StopRequest, leave_signals_alone  # noqa: E402
+from writing import put_in_place, size_of, write_errors, write_picture  # noqa: E402
 
 from motion_offsets.errors import BadInputError  # noqa: E402
 
@@ -67,7 +68,8 @@ class Run:
         )
         set_seed(options.seed)
         self.stage: Stage = build_stage(options)
-        check_room(self.output, room_wanted(self.stage.model, options))
+        # Checkpoints that are there already make room for the next ones.
+        check_room(self.output, room_wanted(self.stage.model, options) - size_of(checkpoints(self.output)))
         model = self.stage.model.to(memory_format=torch.channels_last)
         groups = self.stage.parameter_groups()
         self.gains = [group.gain for group in groups]
@@ -86,7 +88,6 @@ class Run:
         self.seconds = 0.0
         self.best = -math.inf
         self.validated: dict[str, float] = {}
-        self.stopping = False
 
     def learning_rate(self) -> float:
         """Linear warm-up, then linear decay to 0 (paper, section 6.1)."""
@@ -96,19 +97,22 @@ class Run:
 
     def train(self) -> None:
         """Take the steps that are left, and write the model."""
-        signal.signal(signal.SIGTERM, self._stop)
-        signal.signal(signal.SIGINT, self._stop)
         options, started = self.options, time.monotonic() - self.seconds
         batches = self._batches()
+        if options.push_to_hub:
+            make_repository(options.push_to_hub)
         self._start_trackers()
+        stop = StopRequest()
         bar = tqdm(total=options.steps, initial=self.step, disable=not self.accelerator.is_local_main_process)
         with bar:
-            self._take_steps(batches, bar, started)
+            self._take_steps(batches, bar, started, stop)
         self.save_checkpoint()
         self.save_model()
         self.accelerator.end_training()
 
-    def _take_steps(self, batches: Iterator[dict[str, torch.Tensor]], bar: tqdm, started: float) -> None:
+    def _take_steps(
+        self, batches: Iterator[dict[str, torch.Tensor]], bar: tqdm, started: float, stop: StopRequest
+    ) -> None:
         options = self.options
         averages: dict[str, float] = {}
         while self.step < options.steps:
@@ -124,22 +128,25 @@ class Run:
                 self._log(shared)
             if self.step % options.validate_every == 0 or self.step == options.steps:
                 self._validate()
-            stopping = self._any_process(self.stopping)
+            stopping = self._any_process(bool(stop))
             if self.step % options.checkpoint_every == 0 or stopping:
                 self.save_checkpoint()
             if stopping:
                 self.accelerator.end_training()
-                sys.exit(f"stopped at step {self.step}; go on with --resume true")
-
-    def _stop(self, *_: Any) -> None:
-        self.stopping = True
+                tqdm.write(f"stopped at step {self.step}; go on with --resume true", file=sys.stderr)
+                sys.exit(stop.exit_code)
 
     def _batches(self) -> Iterator[dict[str, torch.Tensor]]:
         """The batches that are left. Of the crops of a step, each process takes the next ``batch_size`` in turn."""
         options = self.options
         dataset = self.stage.dataset(options.steps * self.crops_per_step)
         remaining = Subset(dataset, range(self.step * self.crops_per_step, len(dataset)))
-        loader = DataLoader(remaining, batch_size=options.batch_size, num_workers=options.data_workers, shuffle=False)
+        loader = DataLoader(
+            remaining,
+            batch_size=options.batch_size,
+            num_workers=options.data_workers,
+            worker_init_fn=leave_signals_alone,
+        )
         return iter(self.accelerator.prepare(loader))
 
     def _one_step(self, batches: Iterator[dict[str, torch.Tensor]]) -> dict[str, float]:
@@ -242,7 +249,7 @@ class Run:
         if self.accelerator.is_main_process:
             self.output.mkdir(parents=True, exist_ok=True)
             record = {"step": self.step, "seconds": round(self.seconds, 1), **figures}
-            with (self.output / "metrics.jsonl").open("a") as log:
+            with (self.output / METRICS_FILE).open("a") as log:
                 log.write(json.dumps(record) + "\n")
         self.accelerator.log(figures, step=self.step)
 
@@ -262,12 +269,14 @@ class Run:
         if self.accelerator.is_main_process:
             shutil.rmtree(partial, ignore_errors=True)
         self.accelerator.wait_for_everyone()
-        self.accelerator.save_state(str(partial))
+        with write_errors(partial):
+            self.accelerator.save_state(str(partial))
         self.accelerator.wait_for_everyone()
         if self.accelerator.is_main_process:
             state = {**self._record(), "best": self.best if math.isfinite(self.best) else None, "kind": self._kind()}
-            (partial / PROGRESS_FILE).write_text(json.dumps(state))
-            os.replace(partial, final)
+            with write_errors(partial):
+                (partial / PROGRESS_FILE).write_text(json.dumps(state))
+                put_in_place(partial, final)
             rotate(self.output)
         self.accelerator.wait_for_everyone()
 
@@ -294,6 +303,8 @@ class Run:
         self.accelerator.load_state(str(found[-1]))
         self.step, self.seconds, self.validated = state["steps"], state["seconds"], state["validation"]
         self.best = -math.inf if state["best"] is None else state["best"]
+        if self.accelerator.is_main_process:
+            forget_after(self.output / METRICS_FILE, self.step)
 
     def save_model(self) -> None:
         """Write ``model/``: the averaged weights in float16, the config, what trained them, a card; and push it."""

@@ -25,7 +25,7 @@ from .benchmark_unblurred import UnblurredBenchmark
 from .cli_arguments import load_pipeline, pick_device, pick_dtype
 from .errors import BadInputError
 from .evaluation_costs import size_figures
-from .evaluation_tables import to_markdown
+from .evaluation_tables import LOSS_TERMS, to_markdown
 from .feature_tracks import check_opencv
 from .hub import DEFAULT_DEBLURRER, DEFAULT_ESTIMATOR, is_pipeline, pipeline_components, resolve_name
 from .metrics import ssim
@@ -84,8 +84,9 @@ def run(
 
     Returns:
         The figures of the benchmark, and ``benchmark``, ``model``, ``deblurrer``, ``trajectory``, ``num_samples``,
-        ``checkpoints`` (SHA-256 of the weight files), their sizes (:func:`~.evaluation_costs.size_figures`),
-        ``device``, ``dtype``, ``seconds`` and ``versions``.
+        ``loss_weights``, ``deblurrer_trajectory`` (``None`` unless motion-aware), ``checkpoints`` (SHA-256 of the
+        weight files), their sizes (:func:`~.evaluation_costs.size_figures`), ``device``, ``dtype``, ``seconds`` and
+        ``versions``.
 
     Raises:
         BadInputError: an unknown benchmark, or anything else that cannot be used; nothing is computed before.
@@ -189,6 +190,8 @@ def described(
         **figures,
         "trajectory": pipeline.trajectory,
         "num_samples": pipeline.num_samples,
+        "loss_weights": {name: getattr(pipeline.estimator.config, f"{name}_weight") for name in LOSS_TERMS},
+        "deblurrer_trajectory": _trajectory_of(pipeline),
         "checkpoints": {part: checkpoint_sha256(name, part) for part, name in names.items()},
         **sizes,
         "device": _device_name(pipeline.device),
@@ -196,6 +199,14 @@ def described(
         "seconds": seconds,
         "versions": _versions(),
     }
+
+
+def _trajectory_of(pipeline: BlurToVideoPipeline) -> str | None:
+    """The trajectory that a motion-aware deblurrer follows: its own estimator's, or the pipeline's."""
+    if pipeline.deblurrer is None or not pipeline.deblurrer.config.motion_aware:
+        return None
+    own = pipeline.deblurrer.estimator
+    return pipeline.trajectory if own is None else own.config.trajectory
 
 
 def to_json(result: dict[str, Any]) -> str:

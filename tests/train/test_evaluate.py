@@ -72,7 +72,7 @@ def test_two_processes_go_on_from_a_stopped_run(
     assert json.loads(output.read_text())["reblur_psnr"] > 300
     assert sorted(path.name for path in tmp_path.iterdir()) == ["curves.png", "result.json", "result.rows.jsonl"]
     sys.argv += ["--dtype", "bfloat16"]
-    with pytest.raises(BadInputError, match="holds rows of another model, benchmark or precision; delete it"):
+    with pytest.raises(BadInputError, match="holds rows of another model, benchmark, data set, precision or"):
         main()
 
 
@@ -87,6 +87,18 @@ def test_gopro_stands_beside_the_paper(pairs: Path, models: list[str]) -> None:
     assert "| quoted by the paper, stack(4)-DMPHN | 31.20 | 0.9453 |" in text
     assert result["tracks"] is result["video_psnr"] is None
     assert "These pairs come without their frames" in text
+
+
+def test_an_ablation_stands_beside_the_papers_own(pairs: Path, tmp_path: Path) -> None:
+    EtrajModel(EtrajConfig(base_channels=4, ssim_weight=0.0)).save_pretrained(tmp_path / "estimator")
+    config = MaDmphnConfig(levels=(1,), base_channels=4, estimator_config={"base_channels": 4, "trajectory": "linear"})
+    MaDmphnForImageDeblurring(config).save_pretrained(tmp_path / "deblurrer")
+    result = run("gopro", pairs, model=str(tmp_path / "estimator"), deblurrer=str(tmp_path / "deblurrer"), limit=1)
+    text = to_markdown(result)
+    difference = f"{result['reblur_psnr'] - 34.16:.2f} | {result['reblur_ssim'] - 0.97:.4f}"
+    assert f"| ours less the paper's quadratic without SSIM loss | {difference} |" in text
+    difference = f"{result['deblur_psnr'] - 30.82:.2f} | {result['deblur_ssim'] - 0.9462:.4f}"
+    assert f"| ours less the paper's MA-DMPHN linear | {difference} |" in text
 
 
 def test_gopro_of_frames_has_tracks_and_clips(sideways: Path, models: list[str]) -> None:

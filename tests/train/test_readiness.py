@@ -12,6 +12,7 @@ pytest.importorskip("accelerate", reason="the extra `train` is not installed")
 
 from config_files import read_options
 from hub_server import Hub, User
+from huggingface_hub import ModelCard
 from launching import ESTIMATOR, TINY, finished, run_here, train
 from readiness import TRACKER_PACKAGES, check_room, check_surroundings
 
@@ -82,6 +83,28 @@ def test_push_to_hub_wants_a_token_at_the_start(photos: Path, tmp_path: Path) ->
     assert not (tmp_path / "run").exists()
 
 
+def test_a_hub_that_is_not_there_is_told_at_the_start(tmp_path: Path) -> None:
+    environment = {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_TOKEN": "hf_test", "HF_HUB_OFFLINE": "0"}
+    done = train("--images", "x", "--push_to_hub", "tester/etraj", HF_HOME=str(tmp_path), **environment)
+    assert done.returncode == 2
+    line = done.stderr.strip().splitlines()[-1]
+    assert line.startswith("train.py: push_to_hub tester/etraj: the connection to the Hub broke")
+    assert "Traceback" not in done.stderr
+
+
+def test_push_to_hub_makes_nothing_when_the_data_is_not_there(tmp_path: Path) -> None:
+    with Hub() as hub:
+        hub.users["hf_test"] = User("tester")
+        given = ["--images", tmp_path / "nowhere", *TINY, *ESTIMATOR, "--push_to_hub", "tester/etraj"]
+        given += ["--output_dir", tmp_path / "run"]
+        environment = {"HF_ENDPOINT": hub.endpoint, "HF_TOKEN": "hf_test", "HF_HUB_OFFLINE": "0"}
+        done = train(*given, HF_HOME=str(tmp_path), **environment)
+        repositories = list(hub.repos)
+    assert done.returncode == 2
+    assert "nowhere: no such folder" in done.stderr
+    assert repositories == []
+
+
 def test_push_to_hub_sends_the_model_and_its_card(photos: Path, tmp_path: Path) -> None:
     with Hub() as hub:
         hub.users["hf_test"] = User("tester")
@@ -95,6 +118,8 @@ def test_push_to_hub_sends_the_model_and_its_card(photos: Path, tmp_path: Path) 
     card = files["README.md"].decode()
     measured = json.loads(files["training.json"])["validation"]["reblur_psnr"]
     assert f"| `reblur_psnr` | {measured:.4g} |" in card
+    (result, *_) = ModelCard(card, ignore_metadata_errors=False).data.eval_results
+    assert (result.metric_name, result.metric_value) == ("reblur_psnr (dB)", measured)
     assert 'EtrajModel.from_pretrained("tester/etraj")' in card
     assert str(tmp_path) not in card
 
@@ -116,5 +141,5 @@ def test_push_to_hub_wants_the_right_to_write_at_the_start(photos: Path, tmp_pat
         done = train(*given, HF_HOME=str(tmp_path), **environment)
     assert done.returncode == 2
     (line,) = done.stderr.strip().splitlines()
-    assert "push_to_hub other/etraj: the Hub refuses or cannot be reached" in line
+    assert "push_to_hub other/etraj: the Hub refused" in line
     assert not (tmp_path / "run").exists()

@@ -17,7 +17,18 @@ from safetensors.torch import load_file
 
 pytest.importorskip("accelerate", reason="the extra `train` is not installed")
 
-from launching import ESTIMATOR, TINY, TRAIN, finished, logged, run_here, train
+from launching import (
+    ENVIRONMENT,
+    ESTIMATOR,
+    TINY,
+    TRAIN,
+    finished,
+    logged,
+    run_here,
+    said_until,
+    train,
+    training,
+)
 
 from motion_offsets import EtrajConfig, EtrajModel, MaDmphnForImageDeblurring
 from motion_offsets.errors import BadInputError
@@ -164,23 +175,61 @@ def test_a_loss_that_is_not_finite_stops_the_run(photos: Path, tmp_path: Path) -
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-0000001"]
 
 
-def test_sigterm_saves_a_checkpoint(photos: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("processes", "number"),
+    [(0, signal.SIGINT), (1, signal.SIGTERM), (2, signal.SIGTERM)],
+    ids=["ctrl-c", "launched", "two-processes"],
+)
+def test_a_signal_saves_a_checkpoint(processes: int, number: signal.Signals, photos: Path, tmp_path: Path) -> None:
+    """It goes to whatever was started, which may be ``accelerate launch``."""
     common = ["--images", photos, "--validation_images", photos, *TINY, *ESTIMATOR, "--validate_every", "1"]
-    command = [sys.executable, TRAIN / "train.py", *common, "--steps", "100000", "--output_dir", tmp_path]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
-    with subprocess.Popen(
-        [str(word) for word in command], stderr=subprocess.PIPE, text=True, env=environment
-    ) as process:
+    common += ["--data_workers", "1"] if number == signal.SIGINT else []
+    arguments = (*common, "--steps", "100000", "--output_dir", tmp_path)
+    with training(*arguments, processes=processes) as process:
+        said = said_until(process, "step 1: ")
+        if number == signal.SIGINT:
+            os.killpg(process.pid, number)  # a terminal tells all processes
+        else:
+            process.send_signal(number)
         assert process.stderr is not None
-        said = ""
-        while "step 1: " not in said:
-            said += process.stderr.readline()
-        process.send_signal(signal.SIGTERM)
-        said += process.stderr.read()
+        said += process.stderr.read()  # until the last process has closed it
+        code = process.wait()
     (checkpoint,) = (tmp_path / "checkpoints").iterdir()
     step = json.loads((checkpoint / "progress.json").read_text())["steps"]
     assert f"stopped at step {step}; go on with --resume true" in said
-    assert "Traceback" not in said
+    if not processes:
+        assert code == 128 + number
+        assert "Traceback" not in said
+
+
+def test_a_killed_run_goes_on(photos: Path, tmp_path: Path) -> None:
+    common = ["--images", photos, "--validation_images", photos, *TINY, *ESTIMATOR, "--steps", "5"]
+    common += ["--validate_every", "1", "--checkpoint_every", "1"]
+    with training(*common, "--output_dir", tmp_path / "killed") as process:
+        said_until(process, "step 3: ")  # the checkpoint of that step is being written
+        process.kill()
+    run_here(*common, "--output_dir", tmp_path / "killed", "--resume", "true")
+    run_here(*common, "--output_dir", tmp_path / "whole")
+    assert [entry["step"] for entry in logged(tmp_path / "killed")] == [
+        entry["step"] for entry in logged(tmp_path / "whole")
+    ]
+    killed, whole = (load_file(tmp_path / run / "model" / "model.safetensors") for run in ("killed", "whole"))
+    for name, weight in whole.items():
+        torch.testing.assert_close(killed[name], weight, rtol=0, atol=1e-4)
+    assert not list(tmp_path.rglob(".partial-*"))
+
+
+def test_a_disk_that_takes_no_more_stops_the_run_in_one_line(photos: Path, tmp_path: Path) -> None:
+    common = ["--images", photos, *TINY, *ESTIMATOR, "--steps", "2", "--checkpoint_every", "1"]
+    command = [sys.executable, TRAIN / "train.py", *common, "--output_dir", tmp_path]
+    limited = ["bash", "-c", 'ulimit -f 20; exec "$@"', "bash", *(str(word) for word in command)]
+    environment = {**ENVIRONMENT, "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(limited, capture_output=True, text=True, env=environment, check=False, timeout=300)
+    assert done.returncode == 2
+    line = done.stderr.strip().splitlines()[-1]
+    assert f"train.py: {tmp_path / 'checkpoints'}: cannot be written (" in line
+    assert "Traceback" not in done.stderr
+    assert not list((tmp_path / "checkpoints").iterdir())
 
 
 def test_another_models_checkpoint_is_refused(photos: Path, tmp_path: Path) -> None:
