@@ -15,9 +15,9 @@ from .errors import BadInputError
 ALIGNMENT = 32
 # Width, pixels, of the border in which a tile's answer is not used at all: there it lacks what lies outside the tile.
 # A full receptive field would want more: 214 pixels for the estimator; for one level of the deblurrer 67, and four
-# times what its taps are moved by (tests/test_tiling.py computes them). But what lies that far away hardly counts: with
-# these margins and the bundled models, the tiles of a photo differ from the whole by less than 0.1 pixels of motion and
-# 0.1 of 255 in the sharp frame, which a test checks.
+# times what its taps are moved by (tests/test_tiling.py computes them). But what lies that far away hardly counts:
+# with the bundled models, the tiles of a photo differ from the whole by less than 0.1 pixels of motion and 0.1 of 255
+# in the sharp frame, which a test checks.
 ESTIMATOR_MARGIN = 96
 DEBLURRER_MARGIN = 48  # of one level; with more, which cut a tile at other places than the photo, the estimator's
 # Between their margins, neighbouring tiles fade into each other over this many pixels.
