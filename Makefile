@@ -30,8 +30,11 @@ format: $(READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# Best on an idle machine; training.py and scaling.py want arguments, see benchmarks/README.md.
+BENCHMARKS := exposure motion_aware_conv pipeline optimize onnx_models data folder megapixels
+
 bench: $(READY)
-	for name in exposure motion_aware_conv pipeline optimize onnx_models data; do OMP_WAIT_POLICY=PASSIVE $(BIN)/python benchmarks/$$name.py || exit 1; done
+	for name in $(BENCHMARKS); do OMP_WAIT_POLICY=PASSIVE $(BIN)/python benchmarks/$$name.py || exit 1; done
 
 publish-dry-run: $(READY)
 	$(BIN)/motion-offsets publish --org $(ORG) --dry-run

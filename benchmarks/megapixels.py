@@ -1,11 +1,13 @@
 """Seconds per megapixel and peak memory of a whole extraction, from small photos to large ones.
 
-    python benchmarks/megapixels.py [--all] [--max-memory 4GB] [--threads 2]
+    python benchmarks/megapixels.py [--all | --sizes 0.1 1 4] [--max-memory 8GB] [--threads 2]
 
 Each size runs in a process of its own: it loads the bundled models, extracts a small photo to warm up, and then,
 timed, a photo of 1, 4, 12 or 24 megapixels (with ``--all`` of 100, too) into a folder, as ``motion-offsets extract``
-does. Seconds are those of the extraction, without start and warm-up; peak memory is the process's. The last line is
-JSON with the ratio of the largest time per megapixel to the smallest.
+does. Seconds are those of the extraction, once, without start and warm-up; peak memory is the process's, so with what
+PyTorch and the models take. The overlaps of tiles are computed twice: ``computed`` says how many pixels each network
+ran over for one of the photo, and the less memory, the more. The last line is JSON with the ratio of the largest time
+per megapixel to the smallest.
 """
 
 from __future__ import annotations
@@ -17,8 +19,20 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-SIZES = {1: (1168, 856), 4: (2312, 1730), 12: (4000, 3000), 24: (6000, 4000), 100: (12248, 8165)}
+if TYPE_CHECKING:
+    from motion_offsets import BlurToVideoPipeline
+
+SIZES: dict[float, tuple[int, int]] = {
+    0.1: (384, 256),
+    0.4: (800, 500),
+    1: (1168, 856),
+    4: (2312, 1730),
+    12: (4000, 3000),
+    24: (6000, 4000),
+    100: (12248, 8165),
+}
 WARM_UP = (256, 192)
 
 
@@ -31,7 +45,7 @@ def make_photo(path: Path, size: tuple[int, int]) -> None:
     Image.fromarray(noise).resize(size, Image.Resampling.BICUBIC).save(path, compress_level=1)
 
 
-def measure(folder: Path, megapixels: int, arguments: argparse.Namespace) -> dict[str, object]:
+def measure(folder: Path, megapixels: float, arguments: argparse.Namespace) -> dict[str, object]:
     """One size, in this process."""
     import torch
     from timing import peak_mb
@@ -59,8 +73,24 @@ def measure(folder: Path, megapixels: int, arguments: argparse.Namespace) -> dic
         "seconds_per_megapixel": round(seconds / pixels, 3),
         "peak_mb": round(peak_mb()),
         "before_mb": round(before),
+        "computed": computed(report["height"], report["width"], memory, pipe),
         "steps_s": report["seconds"],
     }
+
+
+def computed(height: int, width: int, memory: float, pipe: BlurToVideoPipeline) -> dict[str, float]:
+    """Pixels that each network ran over for one of the photo."""
+    from motion_offsets.memory import DEBLURRER_BYTES, ESTIMATOR_BYTES, max_tile_pixels
+    from motion_offsets.tiling import DEBLURRER_MARGIN, ESTIMATOR_MARGIN, tile_layout
+
+    assert pipe.estimators_agree  # the bundled ones do, so that the deblurrer's tiles need its own margin alone
+    networks = {"estimator": (ESTIMATOR_BYTES, ESTIMATOR_MARGIN), "deblurrer": (DEBLURRER_BYTES, DEBLURRER_MARGIN)}
+    parts = {}
+    for name, (needed, margin) in networks.items():
+        layout = tile_layout(height, width, max_tile_pixels(memory, height * width, needed), margin)
+        rows, columns = (sum(stop - start for start, stop in spans) for spans in layout)
+        parts[name] = round(rows * columns / (height * width), 3)
+    return parts
 
 
 def run_child(folder: Path, *arguments: object) -> dict[str, object]:
@@ -72,13 +102,13 @@ def run_child(folder: Path, *arguments: object) -> dict[str, object]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--all", action="store_true", help="100 megapixels, too")
-    parser.add_argument("--sizes", type=int, nargs="*", choices=SIZES, help="these instead")
+    parser.add_argument("--sizes", type=float, nargs="*", choices=SIZES, help="these instead")
     parser.add_argument("--frames", type=int, default=15)
-    parser.add_argument("--max-memory", default="4GB")
+    parser.add_argument("--max-memory", default="8GB")
     parser.add_argument("--threads", type=int, default=None, help="default: as many as torch takes")
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
-    parser.add_argument("--make", type=int, help=argparse.SUPPRESS)
-    parser.add_argument("--measure", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--make", type=float, help=argparse.SUPPRESS)
+    parser.add_argument("--measure", type=float, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.make:
         make_photo(arguments.folder / "warm-up.png", WARM_UP)
@@ -91,7 +121,7 @@ def main() -> None:
     passed = ["--frames", arguments.frames, "--max-memory", arguments.max_memory]
     passed += ["--threads", arguments.threads] if arguments.threads else []
     rows = []
-    for size in arguments.sizes or [size for size in SIZES if size < 100 or arguments.all]:
+    for size in arguments.sizes or [size for size in SIZES if 1 <= size < 100 or (size == 100 and arguments.all)]:
         with tempfile.TemporaryDirectory() as name:
             run_child(Path(name), "--make", size)  # apart, as a process's peak counts what it once held
             rows.append(run_child(Path(name), "--measure", size, *passed))

@@ -11,7 +11,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from motion_offsets import EtrajConfig, EtrajModel, MaDmphnConfig, MaDmphnForImageDeblurring
+from motion_offsets import EtrajConfig, EtrajModel, MaDmphnConfig, MaDmphnForImageDeblurring, model_export
 from motion_offsets.cli import app
 from motion_offsets.errors import BadInputError
 from motion_offsets.model_export import ExportReport, export_model, load_exportable, side_multiple
@@ -21,23 +21,12 @@ onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not inst
 pytest.importorskip("onnxscript", reason="onnxscript is not installed (extra export)")
 
 
-def estimator() -> EtrajModel:
-    torch.manual_seed(0)
-    return EtrajModel(EtrajConfig(base_channels=4)).eval()
-
-
-def dmphn() -> MaDmphnForImageDeblurring:
-    """Two levels, without motion."""
-    torch.manual_seed(0)
-    return MaDmphnForImageDeblurring(MaDmphnConfig(levels=(1, 2), base_channels=4, motion_aware=False)).eval()
-
-
-def deblurrer() -> MaDmphnForImageDeblurring:
+def deblurrer(levels: tuple[int, ...] = (1,)) -> MaDmphnForImageDeblurring:
     """Motion-aware; its motion is a few pixels, so that the offsets matter."""
     torch.manual_seed(0)
     carried = EtrajConfig(base_channels=4)
     config = MaDmphnConfig(
-        levels=(1,), base_channels=4, alpha=1.0, motion_padding_mode="border", estimator_config=carried
+        levels=levels, base_channels=4, alpha=1.0, motion_padding_mode="border", estimator_config=carried
     )
     model = MaDmphnForImageDeblurring(config).eval()
     model.estimator.network.head.bias.data = torch.tensor([-3.0, 1.0, 2.0, -1.0])
@@ -46,8 +35,32 @@ def deblurrer() -> MaDmphnForImageDeblurring:
 
 
 @pytest.fixture(scope="module")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> ExportReport:
-    return export_model(deblurrer(), tmp_path_factory.mktemp("onnx") / "deblurrer.onnx")
+def both(tmp_path_factory: pytest.TempPathFactory) -> dict[bool, ExportReport]:
+    """The deblurrer as ONNX, asking its own estimator and taking control points; its graph is traced once."""
+    folder = tmp_path_factory.mktemp("onnx")
+    traced: dict[type, object] = {}
+    convert, program = model_export._converted, model_export._program
+
+    def converted(given: tuple) -> object:
+        kind = type(given[0])
+        if kind not in traced:
+            traced[kind] = convert(program(*given))
+        return traced[kind]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(model_export, "_program", lambda core, channels: (core, channels))
+        patch.setattr(model_export, "_converted", converted)
+        reports = {}
+        for points in (False, True):
+            (folder / str(points)).mkdir()
+            path = folder / str(points) / "deblurrer.onnx"
+            reports[points] = export_model(deblurrer(), path, control_points=points)
+    return reports
+
+
+@pytest.fixture
+def exported(both: dict[bool, ExportReport]) -> ExportReport:
+    return both[False]
 
 
 def test_a_deblurrer_as_onnx_gives_the_models_results(exported: ExportReport) -> None:
@@ -104,39 +117,56 @@ def test_half_precision_is_half_the_file_and_close(tmp_path: Path) -> None:
         np.testing.assert_allclose(points, model(photos).control_points.numpy(), rtol=0, atol=0.05)
 
 
-@pytest.mark.parametrize("make", [estimator, dmphn])
-def test_a_torch_export_program_takes_any_multiple(make, tmp_path: Path) -> None:
-    model = make()
-    report = export_model(model, tmp_path / "model.pt2")
+def test_motion_from_outside(both: dict[bool, ExportReport]) -> None:
+    model = deblurrer()
+    session = onnxruntime.InferenceSession(str(both[True].path), providers=["CPUExecutionProvider"])
+    assert [each.name for each in session.get_inputs()] == ["pixel_values", "control_points"]
+    assert [each.name for each in session.get_outputs()] == ["sharp"]
+    photos, points = torch.rand(2, 3, 57, 41), 4 * torch.randn(2, 4, 57, 41)
+    (sharp,) = session.run(None, {"pixel_values": photos.numpy(), "control_points": points.numpy()})
+    with torch.no_grad():
+        offsets = model.estimator.offsets_at(points, model.config.tap_times)
+        expected = model(photos, motion_offsets=offsets).sharp
+        still = model(photos, motion_offsets=torch.zeros_like(offsets)).sharp
+    np.testing.assert_allclose(sharp, expected.numpy(), rtol=0, atol=1e-4)
+    assert float((still - expected).abs().max()) > 0.01  # the motion matters
+
+
+def test_all_three_levels(tmp_path: Path) -> None:
+    """What the patches of an odd-sized photo are padded to differs from level to level."""
+    model = MaDmphnForImageDeblurring(MaDmphnConfig(base_channels=2, motion_aware=False)).eval()
+    report = export_model(model, tmp_path / "levels.onnx")
+    session = onnxruntime.InferenceSession(str(report.path), providers=["CPUExecutionProvider"])
+    photos = torch.rand(2, 3, 57, 41)
+    (sharp,) = session.run(None, {"pixel_values": photos.numpy()})
+    with torch.no_grad():
+        np.testing.assert_allclose(sharp, model(photos).sharp.numpy(), rtol=0, atol=1e-4)
+
+
+def test_a_torch_export_program_takes_any_multiple(tmp_path: Path) -> None:
+    model = deblurrer()
+    report = export_model(model, tmp_path / "model.pt2", control_points=True)
     assert max(report.differences.values()) < 1e-3
     program = torch.export.load(report.path)
     assert not [node for node in program.graph.nodes if "motion_offsets" in str(node.target)]
+    assert not any("estimator" in name for name in program.state_dict)
     rows, columns = side_multiple(model)
     photos = torch.rand(3, 3, 32 + 5 * rows, 32 + 7 * columns)
     with torch.no_grad():
-        found = program.module()(photos)
-        expected = model(photos)
-    found = found[0] if isinstance(found, tuple) else found
-    wanted = expected.control_points if isinstance(model, EtrajModel) else expected.sharp
-    torch.testing.assert_close(found, wanted, rtol=0, atol=1e-4)
+        found = program.module()(photos, model.estimator(photos).control_points)
+        torch.testing.assert_close(found, model(photos).sharp, rtol=0, atol=1e-4)
 
 
-def test_a_file_that_differs_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from motion_offsets import model_export
-
-    converted = model_export._converted
-
-    def damaged(program):
-        model = converted(program)
-        tensor = next(each for each in model.graph.initializer if len(each.dims) == 4)
-        values = onnx.numpy_helper.to_array(tensor) * 1.5
-        tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
-        return model
-
-    monkeypatch.setattr(model_export, "_converted", damaged)
+def test_a_file_that_differs_is_not_kept(
+    exported: ExportReport, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    damaged = onnx.load(exported.path)
+    tensor = next(each for each in damaged.graph.initializer if len(each.dims) == 4)
+    tensor.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(tensor) * 1.5, tensor.name))
+    monkeypatch.setattr(model_export, "onnx_model", lambda *_: damaged)
     (tmp_path / "old.onnx").write_text("what was there")
     with pytest.raises(RuntimeError, match="differs from the model"):
-        export_model(estimator(), tmp_path / "old.onnx")
+        export_model(deblurrer(), tmp_path / "old.onnx")
     assert [path.name for path in tmp_path.iterdir()] == ["old.onnx"]
     assert (tmp_path / "old.onnx").read_text() == "what was there"
 

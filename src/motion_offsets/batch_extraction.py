@@ -21,8 +21,8 @@ from .errors import BadInputError
 from .extraction import Answer, LoadedPhoto, answer_photos, load_photo, write_answer
 from .images import size_of
 from .manifest import PHOTO_HASH, SETTINGS_HASH, Manifest, has_result, hash_photo, hash_settings
+from .memory import DEBLURRER_BYTES, PHOTO_BYTES, check_photo_fits
 from .photo_sources import Item
-from .pipeline_blur_to_video import DEBLURRER_BYTES, PHOTO_BYTES
 from .result_folders import check_replaceable
 
 if TYPE_CHECKING:
@@ -174,6 +174,7 @@ class BatchExtraction:
             self._manifest.clear_unfinished(target)
             if self._resume and has_result(target, photo_hash, self._settings_hash):
                 return self._done(name, item, photo_hash, None)
+        check_photo_fits(self._settings.max_memory, width * height)
         room = width * height * PHOTO_BYTES
         if not self._room.take(room, wait=False):
             self._flush()  # or the photos that wait for company would wait for their own room

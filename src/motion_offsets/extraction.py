@@ -20,8 +20,9 @@ from torch import Tensor
 from . import __version__
 from .consistency import Consistency
 from .errors import BadInputError
-from .images import EncodedPhoto, describe
-from .pipeline_blur_to_video import DEFAULT_MAX_MEMORY, BlurToVideoPipeline
+from .images import EncodedPhoto, describe, size_of
+from .memory import DEFAULT_MAX_MEMORY, check_photo_fits
+from .pipeline_blur_to_video import BlurToVideoPipeline
 from .result_folders import check_replaceable, whole_folder
 from .trajectories import (
     align_time,
@@ -115,6 +116,8 @@ def extract_photo(
         BadInputError: the photo cannot be used or the folder cannot be written.
     """
     check_replaceable(target)
+    width, height = size_of(photo, pipe.processor.max_pixels)
+    check_photo_fits(settings.max_memory, width * height)
     on_step("load", 0, 1)
     answers = answer_photos(pipe, [load_photo(pipe, photo)], settings, on_step)
     return write_answer(pipe, answers[0], target, settings, on_step)

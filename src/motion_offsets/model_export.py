@@ -7,6 +7,7 @@ the weights and what is computed from them are half precision; inputs, outputs a
 
 from __future__ import annotations
 
+import copy
 import importlib.util
 import io
 import logging
@@ -192,7 +193,9 @@ def export_program(model: Model, control_points: bool = False) -> ExportedProgra
     trajectory, channels = _motion_of(model)
     if channels and not control_points:
         return _program(_Whole(model, trajectory), (3,))
-    return _program(DeblurrerCore(model, trajectory), (3, channels) if channels else (3,))
+    alone = copy.deepcopy(model)
+    alone.estimator = None  # which is not asked, and whose weights would be in the file
+    return _program(DeblurrerCore(alone, trajectory), (3, channels) if channels else (3,))
 
 
 def output_names(model: Model, control_points: bool = False) -> tuple[str, ...]:

@@ -79,9 +79,10 @@ def motion_aware_conv2d_plain(
     total = weight.new_zeros(()) if bias is None else bias.view(-1, 1, 1)
     autocast = torch.is_autocast_enabled(x.device.type)
     with torch.autocast(x.device.type, enabled=False) if autocast else nullcontext():
-        for tap, grid in enumerate(grids.unbind(1)):
+        taps = weight.flatten(2).permute(2, 0, 1)[..., None, None].unbind(0)
+        for grid, tap in zip(grids.unbind(1), taps, strict=True):
             sampled = functional.grid_sample(held, grid, "bilinear", "zeros", align_corners=False).to(x.dtype)
-            total = total + functional.conv2d(sampled, weight[:, :, tap // 3, tap % 3, None, None])
+            total = total + functional.conv2d(sampled, tap)
     return total
 
 

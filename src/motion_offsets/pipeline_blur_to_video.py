@@ -20,6 +20,7 @@ from .errors import BadInputError
 from .exposure import expose
 from .hub import plain_errors, resolve_name, snapshot
 from .image_processing_motion_offsets import OUTPUT_TYPES, MotionOffsetsImageProcessor
+from .memory import DEBLURRER_BYTES, DEFAULT_MAX_MEMORY, ESTIMATOR_BYTES, check_photo_fits, max_tile_pixels
 from .modeling_etraj import EtrajModel
 from .modeling_ma_dmphn import MaDmphnForImageDeblurring
 from .optimization import OptimizationReport, OptimizedNetworks
@@ -28,14 +29,8 @@ from .pipeline_output import BlurToVideoOutput, as_list, frame_times, stack
 from .refinement import check_refine_steps, refine
 from .remote_code import LIBRARY, write_pipeline_code
 from .safety import blend_back
-from .tiling import max_tile_pixels, run_tiled
+from .tiling import DEBLURRER_MARGIN, ESTIMATOR_MARGIN, run_tiled
 from .trajectories import align_time, align_time_to, check_timestamps, offsets_at, trajectory_basis
-
-DEFAULT_MAX_MEMORY = 4e9
-# Measured peaks, bytes a pixel: of a tile inside each network, and of what is held of the whole photo meanwhile.
-ESTIMATOR_BYTES = 550
-DEBLURRER_BYTES = 1100
-PHOTO_BYTES = 70
 
 Progress = Callable[[int, int], None]
 
@@ -209,6 +204,7 @@ class BlurToVideoPipeline(DiffusionPipeline):
             for index, photo in enumerate(photos):
                 # 1. One photo at a time, so that no photo's answer depends on its neighbours in the batch
                 pixel_values = self.preprocess(photo)
+                check_photo_fits(max_memory, pixel_values[0, 0].numel(), deblurs=sharps is None)
                 # 2. Motion: control points of every pixel's trajectory
                 estimated = self.estimate(pixel_values, max_memory, dtype)
                 progress.update()
@@ -298,7 +294,7 @@ class BlurToVideoPipeline(DiffusionPipeline):
         # Two tiles may see one motion in opposite directions of time, and their mean would be no motion at all.
         agree = partial(align_time_to, trajectory=self.trajectory)
         tile_pixels = _tile_pixels(pixel_values, max_memory, ESTIMATOR_BYTES)
-        return run_tiled(control_points, pixel_values, tile_pixels, on_tile, agree)
+        return run_tiled(control_points, pixel_values, tile_pixels, ESTIMATOR_MARGIN, on_tile, agree)
 
     @torch.inference_mode()
     def deblur(
@@ -330,7 +326,9 @@ class BlurToVideoPipeline(DiffusionPipeline):
                 return deblurrer(_network_input(photo, deblurrer), motion_offsets=offsets).sharp
 
         maps = [pixel_values] if control_points is None else [pixel_values, control_points]
-        result = run_tiled(sharp, maps, _tile_pixels(pixel_values, max_memory, DEBLURRER_BYTES), on_tile)
+        estimates = control_points is None and config.motion_aware  # in each tile
+        margin = ESTIMATOR_MARGIN if estimates or len(config.levels) > 1 else DEBLURRER_MARGIN
+        result = run_tiled(sharp, maps, _tile_pixels(pixel_values, max_memory, DEBLURRER_BYTES), margin, on_tile)
         return result.clamp_(0, 1)
 
     def deconvolve(self, pixel_values: Tensor, control_points: Tensor, **options: Any) -> Tensor:
@@ -383,7 +381,7 @@ class BlurToVideoPipeline(DiffusionPipeline):
 
 def _tile_pixels(pixel_values: Tensor, max_memory: float, network_bytes: float) -> int:
     batch, _, height, width = pixel_values.shape
-    return max_tile_pixels(max_memory, height * width, batch * network_bytes, batch * PHOTO_BYTES)
+    return max_tile_pixels(max_memory, height * width, network_bytes, batch)
 
 
 def _network_input(tile: Tensor, network: PreTrainedModel) -> Tensor:

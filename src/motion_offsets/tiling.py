@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -12,62 +13,85 @@ from .errors import BadInputError
 
 # Tiles start on multiples of this, so that the networks' strides fall on the same pixels as in the whole image.
 ALIGNMENT = 32
-# Side of the border, pixels, in which a tile's answer is not used at all: there it lacks what lies outside the tile.
-MARGIN = 64
-# Neighbouring tiles share this many pixels; between their margins the one fades into the other.
-OVERLAP = 256
+# Width, pixels, of the border in which a tile's answer is not used at all: there it lacks what lies outside the tile.
+# A full receptive field would want more: 214 pixels for the estimator; for one level of the deblurrer 67, and four
+# times what its taps are moved by (tests/test_tiling.py computes them). But what lies that far away hardly counts:
+# with the bundled models, the tiles of a photo differ from the whole by less than 0.1 pixels of motion and 0.1 of 255
+# in the sharp frame, which a test checks.
+ESTIMATOR_MARGIN = 96
+DEBLURRER_MARGIN = 48  # of one level; with more, which cut a tile at other places than the photo, the estimator's
+# Between their margins, neighbouring tiles fade into each other over this many pixels.
+FADE = 64
+# Smaller tiles are little but overlap.
+SMALLEST_SIDE = 512
+SMALLEST_TILE = SMALLEST_SIDE**2
+
+Span = tuple[int, int]
 
 
-def max_tile_pixels(max_memory: float, image_pixels: int, network_bytes: float, image_bytes: float) -> int:
-    """Number of pixels a tile may have so that a photo is processed within a memory bound.
+def overlap_of(margin: int) -> int:
+    """Pixels that neighbouring tiles share at least."""
+    return 2 * margin + FADE
+
+
+def tile_layout(height: int, width: int, max_pixels: int, margin: int) -> tuple[list[Span], list[Span]]:
+    """The ``(top, bottom)`` of each row of tiles and the ``(left, right)`` of each column, none above ``max_pixels``.
+
+    Of all numbers of rows and columns those that compute the fewest pixels: every overlap is computed twice.
 
     Args:
-        max_memory: bound in bytes, for everything that belongs to the photo.
-        image_pixels: H * W of the photo.
-        network_bytes: what the network needs at its peak, bytes a pixel of the tile.
-        image_bytes: what is held of the whole photo meanwhile, bytes a pixel of the photo.
+        height: of the image.
+        width: of the image.
+        max_pixels: at least the smaller of :data:`SMALLEST_TILE` and the image.
+        margin: border of a tile that is not used, pixels.
 
     Raises:
-        BadInputError: the bound leaves no room for a tile worth running.
+        BadInputError: no tile is that small.
     """
-    smallest = (2 * OVERLAP) ** 2
-    pixels = int((max_memory - image_pixels * image_bytes) / network_bytes)
-    if pixels < min(smallest, image_pixels):
-        needed = image_pixels * image_bytes + min(smallest, image_pixels) * network_bytes
-        raise BadInputError(
-            f"a memory bound of {max_memory / 1e9:.2f} GB is too small for {image_pixels / 1e6:.1f} megapixels; "
-            f"give at least {needed / 1e9:.2f} GB or a smaller photo"
-        )
-    return pixels
+    choices = [
+        (_sum(rows) * _sum(columns), len(rows) * len(columns), rows, columns)
+        for rows in _divisions(height, overlap_of(margin))
+        for columns in _divisions(width, overlap_of(margin))
+        if _longest(rows) * _longest(columns) <= max_pixels
+    ]
+    if not choices:
+        raise BadInputError(f"tiles of {max_pixels} pixels are too small for their overlaps; give {SMALLEST_TILE}")
+    return min(choices)[2:]
 
 
-def tile_shape(height: int, width: int, max_pixels: int) -> tuple[int, int]:
-    """Height and width of the tiles for an image: the image itself if it is small enough, else squarish tiles."""
-    if height * width <= max_pixels:
-        return height, width
-    side = max(2 * OVERLAP, int(math.sqrt(max_pixels)) // ALIGNMENT * ALIGNMENT)
-    if min(height, width) <= side:  # a panorama: cut it along its long side only
-        long_side = max(2 * OVERLAP, max_pixels // min(height, width) // ALIGNMENT * ALIGNMENT)
-        return (height, min(width, long_side)) if width >= height else (min(height, long_side), width)
-    return side, side
+def _divisions(length: int, overlap: int) -> Iterator[list[Span]]:
+    """One tile, two, and so on, down to the smallest worth running."""
+    for count in itertools.count(1):
+        spans = tile_spans(length, count, overlap)
+        yield spans
+        if _longest(spans) <= SMALLEST_SIDE:
+            return
 
 
-def tile_spans(length: int, tile: int, overlap: int = OVERLAP) -> list[tuple[int, int]]:
-    """``(start, stop)`` of tiles that cover ``range(length)`` and overlap by ``overlap`` at least.
+def _longest(spans: list[Span]) -> int:
+    return max(stop - start for start, stop in spans)
 
-    Starts are multiples of :data:`ALIGNMENT`; for that the last tile may be up to ``ALIGNMENT - 1`` longer than asked.
+
+def _sum(spans: list[Span]) -> int:
+    return sum(stop - start for start, stop in spans)
+
+
+def tile_spans(length: int, count: int, overlap: int) -> list[Span]:
+    """``(start, stop)`` of ``count`` tiles that cover ``range(length)`` and overlap by ``overlap`` at least.
+
+    Starts are multiples of :data:`ALIGNMENT`; for that the last tile may be up to ``ALIGNMENT - 1`` longer than the
+    others, which are of one length.
     """
-    if length < tile + ALIGNMENT:
+    if count == 1:
         return [(0, length)]
-    step = tile - overlap - ALIGNMENT  # rounding the starts can take up to ALIGNMENT from an overlap
-    if step <= 0:
-        raise BadInputError(f"tiles of {tile} pixels cannot overlap by {overlap}; give a larger tile")
-    gaps = math.ceil((length - tile) / step)
-    starts = [(length - tile) * index // gaps // ALIGNMENT * ALIGNMENT for index in range(gaps + 1)]
+    # Rounding the starts can take up to ALIGNMENT - 1 from an overlap.
+    tile = math.ceil((length + (count - 1) * (overlap + ALIGNMENT - 1)) / count)
+    tile = -(-tile // ALIGNMENT) * ALIGNMENT
+    starts = [(length - tile) * index // (count - 1) // ALIGNMENT * ALIGNMENT for index in range(count)]
     return [(start, start + tile if start < starts[-1] else length) for start in starts]
 
 
-def blending_weights(spans: list[tuple[int, int]], margin: int = MARGIN) -> list[Tensor]:
+def blending_weights(spans: list[Span], margin: int) -> list[Tensor]:
     """One weight vector a span; smooth, zero within ``margin`` of an inner end, summing to 1 at every position."""
     raw = [_fade(start, stop, start > 0, index + 1 < len(spans), margin) for index, (start, stop) in enumerate(spans)]
     total = torch.zeros(spans[-1][1], dtype=torch.float64)
@@ -77,13 +101,12 @@ def blending_weights(spans: list[tuple[int, int]], margin: int = MARGIN) -> list
 
 
 def _fade(start: int, stop: int, fades_in: bool, fades_out: bool, margin: int) -> Tensor:
-    """A tile's weights before they are normalised: a raised cosine over half the overlap at each inner end."""
-    ramp = OVERLAP - 2 * margin
+    """A tile's weights before they are normalised: a raised cosine over :data:`FADE` at each inner end."""
     position = torch.arange(stop - start, dtype=torch.float64) + 0.5
     weights = torch.ones_like(position)
     for fades, distance in ((fades_in, position), (fades_out, position.flip(0))):
         if fades:
-            weights *= 0.5 - 0.5 * torch.cos(math.pi * ((distance - margin) / ramp).clamp(0, 1))
+            weights *= 0.5 - 0.5 * torch.cos(math.pi * ((distance - margin) / FADE).clamp(0, 1))
     return weights
 
 
@@ -91,6 +114,7 @@ def run_tiled(
     function: Callable[..., Tensor],
     images: Tensor | Sequence[Tensor],
     max_pixels: int,
+    margin: int,
     on_tile: Callable[[int, int], None] | None = None,
     agree: Callable[[Tensor, Tensor], Tensor] | None = None,
 ) -> Tensor:
@@ -102,7 +126,8 @@ def run_tiled(
     Args:
         function: ``(B, C, h, w)`` to ``(B, D, h, w)``; it is called with as many tiles as there are images.
         images: ``(B, C, H, W)``, or several of one height and width.
-        max_pixels: most pixels a tile may have; see :func:`max_tile_pixels`.
+        max_pixels: most pixels a tile may have; see :func:`~motion_offsets.memory.max_tile_pixels`.
+        margin: border of a tile, pixels, in which its answer is not used.
         on_tile: called with (tiles done, tiles in all) after each tile.
         agree: where tiles overlap, ``agree(maps, reference)`` is blended in place of a tile's own ``maps``; the
             reference is what the tiles before it gave there. For answers that are right up to a symmetry.
@@ -112,15 +137,14 @@ def run_tiled(
     """
     images = [images] if isinstance(images, Tensor) else images
     height, width = images[0].shape[-2:]
-    tile_height, tile_width = tile_shape(height, width, max_pixels)
-    rows, columns = tile_spans(height, tile_height), tile_spans(width, tile_width)
+    rows, columns = tile_layout(height, width, max_pixels, margin)
     total = len(rows) * len(columns)
     if total == 1:
         result = function(*images).float()
         if on_tile is not None:
             on_tile(1, 1)
         return result
-    row_weights, column_weights = blending_weights(rows), blending_weights(columns)
+    row_weights, column_weights = (blending_weights(spans, margin) for spans in (rows, columns))
     blended: Tensor | None = None
     covered = torch.zeros(height, width, device=images[0].device)
     for index in range(total):

@@ -1,0 +1,49 @@
+"""What a photo needs in memory, and how large its tiles may be for that."""
+
+from __future__ import annotations
+
+import math
+
+from .errors import BadInputError
+from .tiling import SMALLEST_TILE
+
+DEFAULT_MAX_MEMORY = 4e9
+# Measured peaks, bytes a pixel: of a tile inside each network, and of what is held of the whole photo meanwhile.
+ESTIMATOR_BYTES = 550
+DEBLURRER_BYTES = 1100
+PHOTO_BYTES = 70
+
+
+def max_tile_pixels(max_memory: float, image_pixels: int, network_bytes: float, batch_size: int = 1) -> int:
+    """Number of pixels a tile may have so that photos of one size are processed within a memory bound.
+
+    Args:
+        max_memory: bound in bytes, for everything that belongs to the photos.
+        image_pixels: H * W of each photo.
+        network_bytes: what the network needs at its peak, bytes a pixel of the tile.
+        batch_size: number of photos that run together.
+
+    Raises:
+        BadInputError: the bound leaves no room for a tile worth running.
+    """
+    held = batch_size * image_pixels * PHOTO_BYTES
+    smallest = min(SMALLEST_TILE, image_pixels)
+    pixels = int((max_memory - held) / (batch_size * network_bytes))
+    if pixels < smallest:
+        enough = math.ceil((held + batch_size * smallest * network_bytes) / 1e8) / 10
+        raise BadInputError(
+            f"{image_pixels / 1e6:.3g} megapixels do not fit into a memory bound of {max_memory / 1e9:g} GB; "
+            f"give at least --max-memory {enough:g}GB (max_memory={enough:g}e9), or a smaller photo"
+        )
+    return pixels
+
+
+def check_photo_fits(max_memory: float, image_pixels: int, deblurs: bool = True) -> None:
+    """Raise :class:`BadInputError`, before anything is decoded or computed, for a photo that a network would refuse.
+
+    Args:
+        max_memory: bound in bytes.
+        image_pixels: H * W of the photo.
+        deblurs: whether the deblurrer, which needs the most, will run.
+    """
+    max_tile_pixels(max_memory, image_pixels, DEBLURRER_BYTES if deblurs else ESTIMATOR_BYTES)
