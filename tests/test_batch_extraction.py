@@ -178,10 +178,8 @@ def test_jobs_of_an_array_share_the_photos(models: Path, photos: Path, tmp_path:
 
 def test_an_interrupted_run_leaves_whole_folders_only(models: Path, photos: Path, tmp_path: Path) -> None:
     """By Ctrl-C, and by SIGTERM, with which a cluster takes a machine back."""
-    outs = {signal.SIGINT: tmp_path / "int", signal.SIGTERM: tmp_path / "term"}
-    runs = [(sent, out, start(models, photos, out, "--frames", 500)) for sent, out in outs.items()]
-    for sent, out, process in runs:
-        with process:
+    for sent, out in ((signal.SIGINT, tmp_path / "int"), (signal.SIGTERM, tmp_path / "term")):
+        with start(models, photos, out, "--frames", 500) as process:
             assert " -> " in process.stdout.readline()
             process.send_signal(sent)
             _, said = process.communicate()
