@@ -21,6 +21,7 @@ from PIL import Image
 from timing import medians
 
 from motion_offsets import BlurToVideoPipeline
+from motion_offsets.allocation import keep_freed_memory
 from motion_offsets.batch_extraction import BatchExtraction, Outcome
 from motion_offsets.cli_arguments import pick_device, pick_dtype
 from motion_offsets.extraction import ExtractionSettings, extract_photo
@@ -70,6 +71,7 @@ def main() -> None:
     parser.add_argument("--dtype", default="auto")
     parser.add_argument("--threads", type=int, default=None, help="default: as many as torch takes")
     arguments = parser.parse_args()
+    keep_freed_memory()  # as the command line does
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     device = pick_device(arguments.device)

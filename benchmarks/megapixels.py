@@ -51,12 +51,14 @@ def measure(folder: Path, megapixels: float, arguments: argparse.Namespace) -> d
     from timing import peak_mb
 
     from motion_offsets import BlurToVideoPipeline
+    from motion_offsets.allocation import keep_freed_memory
     from motion_offsets.cli_arguments import parse_memory
     from motion_offsets.extraction import ExtractionSettings, extract_photo
     from motion_offsets.pipeline_blur_to_video import frame_times
 
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
+    keep_freed_memory()  # as the command line does
     memory = parse_memory(arguments.max_memory)
     settings = ExtractionSettings(times=frame_times(arguments.frames), max_memory=memory)
     pipe = BlurToVideoPipeline.from_pretrained("blur-to-video")

@@ -26,6 +26,8 @@ sys.path.insert(0, str(TRAIN))
 from config_files import read_options  # noqa: E402
 from stages import Stage, build_stage  # noqa: E402
 
+from motion_offsets.allocation import keep_freed_memory  # noqa: E402
+
 CONFIGS = TRAIN / "configs"
 STAGES = {
     "estimator": ["--config", f"{CONFIGS}/etraj-quadratic.yaml", "--reblur_from", "0", "--ssim_from", "0"],
@@ -75,6 +77,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--batch", type=int, default=4)
     arguments = parser.parse_args()
+    keep_freed_memory()  # as train.py does
     torch.set_num_threads(arguments.threads)
     report: dict[str, object] = {"threads": arguments.threads, "batch": arguments.batch}
     for name, given in STAGES.items():

@@ -44,6 +44,7 @@ from stages import Stage, build_stage  # noqa: E402
 from stopping import StopRequest, leave_signals_alone  # noqa: E402
 from writing import put_in_place, size_of, write_errors, write_picture  # noqa: E402
 
+from motion_offsets.allocation import keep_freed_memory  # noqa: E402
 from motion_offsets.errors import BadInputError  # noqa: E402
 
 FUSED_ADAM = ("cuda", "cpu")
@@ -329,6 +330,7 @@ def main() -> None:
             "another --output_dir"
         )
     check_surroundings(options)
+    keep_freed_memory()
     run = Run(options)
     if options.resume:
         run.resume()

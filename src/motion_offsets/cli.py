@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from . import __version__
+from .allocation import keep_freed_memory
 from .cli_arguments import (
     check_not_photos,
     check_output_folder,
@@ -357,6 +358,7 @@ for _command in (evaluate, convert, export, publish):
 
 def main() -> None:
     """Entry point of the console script."""
+    keep_freed_memory()
     try:
         app()
     except BrokenPipeError:

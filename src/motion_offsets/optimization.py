@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .allocation import keep_freed_memory
 from .cores import (
     DEBLURRER_PADDING,
     ESTIMATOR_PADDING,
@@ -35,6 +36,7 @@ class OptimizationReport:
         channels_last: always: the layout in which convolutions are fast.
         compiled: whether they go through ``torch.compile``.
         cuda_graphs: whether a whole network is launched as one CUDA graph for each size of photo.
+        keeps_memory: whether the process reuses what tensors on the CPU have freed, see :mod:`.allocation`.
     """
 
     device: str
@@ -42,6 +44,7 @@ class OptimizationReport:
     channels_last: bool
     compiled: bool
     cuda_graphs: bool
+    keeps_memory: bool
 
 
 class OptimizedNetworks:
@@ -96,8 +99,9 @@ class OptimizedNetworks:
                 self._own_estimator = self._prepare(EstimatorCore(copied.estimator))
                 if config.trajectory != trajectory:
                     self._deblurrer_with_own = self._prepare(DeblurrerCore(copied, config.trajectory))
+        kept = device.type == "cpu" and keep_freed_memory()
         self.report = OptimizationReport(
-            str(device), str(dtype).removeprefix("torch."), True, bool(compiled), bool(self._graphs)
+            str(device), str(dtype).removeprefix("torch."), True, bool(compiled), bool(self._graphs), kept
         )
 
     def estimate(self, pixel_values: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ from motion_offsets.demo.answers import Answer
 from motion_offsets.trajectories import reverse_time
 
 SURE = {"reblur_psnr": 36.0, "sharpness_gain": 1.8, "unchanged": False, "mean_offset_length": 5.0, "blur": 0.6}
+SURE |= {"explained": 0.8, "doubtful": False}
 
 
 def _answer(end_x: np.ndarray | float, end_y: np.ndarray | float) -> Answer:
@@ -77,6 +78,16 @@ def test_one_point(path: list[list[float]], expected: str) -> None:
         ({}, "The sharp frame, blurred again along these paths, closely matches your photo (36.0 dB)", False),
         ({"reblur_psnr": 30.0}, "The sharp frame, blurred again along these paths, roughly matches", False),
         ({"reblur_psnr": 21.0}, "Doubtful", True),
+        (
+            {"doubtful": True, "explained": 0.12},
+            "Doubtful: blurring the sharp frame again along these paths takes back only 12% of what it changes",
+            True,
+        ),
+        (
+            {"doubtful": True, "explained": -0.4},
+            "Doubtful: blurring the sharp frame again along these paths takes back only 0% of what it changes",
+            True,
+        ),
         ({"sharpness_gain": 224550.8, "reblur_psnr": 60.0}, "The photo is almost flat", True),
         ({"blur": 0.0, "sharpness_gain": 0.0}, "The photo is almost flat", True),
         ({"unchanged": True, "reblur_psnr": 60.0}, "The photo looks blurred, yet the sharp frame is hardly", True),

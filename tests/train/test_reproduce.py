@@ -33,7 +33,7 @@ def test_a_row_is_trained_measured_and_kept(photos: Path, tmp_path: Path) -> Non
     result = json.loads((tmp_path / "supervised" / "evaluation.json").read_text())
     ours = f"{result['line_reblur_psnr']:.2f} | {result['line_reblur_ssim']:.4f} | {result['motion_mse']:.2f}"
     assert f"| supervised | {ours} | 37.61 | 0.9818 | 10.05 |" in done.stdout
-    assert (tmp_path / "table.md").read_text() == done.stdout
+    assert f"trajectories\n\n{(tmp_path / 'trajectories.md').read_text()}\n" == done.stdout
     (tmp_path / "supervised" / "model" / "model.safetensors").unlink()  # nobody needs it again
     again = subprocess.run(everything, capture_output=True, text=True, env=environment, check=False, timeout=300)
     assert again.stdout == done.stdout

@@ -7,9 +7,12 @@ import signal
 import sys
 import tempfile
 
+from ..allocation import keep_freed_memory
+
 
 def serve(host: str | None = None, port: int | None = None, mcp: bool = False) -> None:
     """Serve the page until it is interrupted; without host and port, where Gradio's environment variables say."""
+    keep_freed_memory()
     # Being told to end, as a container is, deletes the visitors' files as Ctrl-C does.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
     parent = os.environ.get("GRADIO_TEMP_DIR")

@@ -97,6 +97,11 @@ def consistency_words(consistency: dict[str, Any]) -> tuple[str, bool]:
             f"Doubtful: the sharp frame, blurred again along these paths, differs visibly from your photo ({psnr}; "
             f"good answers reach {GOOD_CONSISTENCY:.0f})."
         ), True
+    if consistency["doubtful"]:
+        return (
+            "Doubtful: blurring the sharp frame again along these paths takes back only "
+            f"{max(consistency['explained'], 0):.0%} of what it changes in your photo; details of it may be invented."
+        ), True
     match = "closely matches" if consistency["reblur_psnr"] >= GOOD_CONSISTENCY else "roughly matches"
     sentence = f"The sharp frame, blurred again along these paths, {match} your photo ({psnr}"
     return f"{sentence}); it is {consistency['sharpness_gain']:.1f} times as sharp.", False

@@ -1,0 +1,53 @@
+"""The memory of a process on a CPU, kept from one network layer to the next."""
+
+from __future__ import annotations
+
+import ctypes
+import platform
+import sys
+
+# The names of mallopt's parameters in glibc's malloc.h.
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
+# Free bytes at the end of the heap from which on they are given back, and tensors in pages of their own; glibc's
+# defaults are in the second line. mallopt takes ints.
+KEEP = {M_MMAP_MAX: 0, M_TRIM_THRESHOLD: 2**31 - 1}
+GIVE_BACK = {M_MMAP_MAX: 65536, M_TRIM_THRESHOLD: 128 * 1024}
+# How much more a network holds at its peak when memory is kept, measured on photos of 1 to 12 megapixels.
+KEPT_OVERHEAD = 1.3
+
+_wanted = False
+
+
+def keep_freed_memory(keep: bool = True) -> bool:
+    """Let this process reuse the memory of tensors that it has freed, instead of giving it back to the system.
+
+    Otherwise every large tensor on a CPU is new memory, which Linux fills with zeros page by page as it is written: at
+    1280x720 a fourth of an extraction's time. A process then holds up to 2 GB more of what it held at its peak, and
+    the peak is up to a third higher; while a pipeline works on a photo whose memory bound leaves no room for that,
+    memory is given back as before. The command line, the web page and training call this; in your own program,
+    ``pipe.optimize()`` does for a pipeline on a CPU.
+
+    Args:
+        keep: ``False`` undoes it, and gives back what is free.
+
+    Returns:
+        Whether the system's allocator was told so: it is, on Linux with glibc.
+    """
+    global _wanted
+    _wanted = keep
+    return _tell(keep)
+
+
+def keep_while(fits: bool) -> None:
+    """Where freed memory is to be kept at all, keep it only while there is room for it."""
+    if _wanted:
+        _tell(fits)
+
+
+def _tell(keep: bool) -> bool:
+    if sys.platform != "linux" or platform.libc_ver()[0] != "glibc":
+        return False
+    libc = ctypes.CDLL(None)
+    if not keep:
+        libc.malloc_trim(0)
+    return all(libc.mallopt(name, value) == 1 for name, value in (KEEP if keep else GIVE_BACK).items())
