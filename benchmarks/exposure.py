@@ -5,7 +5,7 @@ operator, its plain twin, and the usual formulation that samples all N frames in
 is a CUDA GPU, also eight 256x256 crops on it, against one ``grid_sample`` an offset, and which share of the GPU's copy
 bandwidth the fused operator reaches on the bytes that must move. Prints JSON last.
 
-    OMP_WAIT_POLICY=PASSIVE python benchmarks/exposure.py
+    OMP_WAIT_POLICY=PASSIVE python benchmarks/exposure.py [--keep-memory]
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from timing import copy_bandwidth, gpu_medians, medians
 from torch import Tensor
 from torch.nn import functional
 
+from motion_offsets.allocation import keep_freed_memory
 from motion_offsets.exposure import expose, expose_plain
 from motion_offsets.trajectories import sample_times, trajectory_basis
 
@@ -101,7 +102,10 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--samples", type=int, default=15)
     parser.add_argument("--reach", type=float, default=18.0, help="longest offset, pixels")
+    parser.add_argument("--keep-memory", action="store_true", help="keep freed memory, as the command line does")
     arguments = parser.parse_args()
+    if arguments.keep_memory:
+        keep_freed_memory()
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(0)
     sharp = torch.rand(arguments.batch, 3, arguments.size, arguments.size)

@@ -82,14 +82,14 @@ def measure(folder: Path, megapixels: float, arguments: argparse.Namespace) -> d
 
 def computed(height: int, width: int, memory: float, pipe: BlurToVideoPipeline) -> dict[str, float]:
     """Pixels that each network ran over for one of the photo."""
-    from motion_offsets.memory import DEBLURRER_BYTES, ESTIMATOR_BYTES, max_tile_pixels
+    from motion_offsets.memory import DEBLURRER_BYTES, ESTIMATOR_BYTES, tile_pixels
     from motion_offsets.tiling import DEBLURRER_MARGIN, ESTIMATOR_MARGIN, tile_layout
 
     assert pipe.estimators_agree  # the bundled ones do, so that the deblurrer's tiles need its own margin alone
     networks = {"estimator": (ESTIMATOR_BYTES, ESTIMATOR_MARGIN), "deblurrer": (DEBLURRER_BYTES, DEBLURRER_MARGIN)}
     parts = {}
     for name, (needed, margin) in networks.items():
-        layout = tile_layout(height, width, max_tile_pixels(memory, height * width, needed), margin)
+        layout = tile_layout(height, width, tile_pixels(memory, height * width, needed), margin)
         rows, columns = (sum(stop - start for start, stop in spans) for spans in layout)
         parts[name] = round(rows * columns / (height * width), 3)
     return parts

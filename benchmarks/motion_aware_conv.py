@@ -6,7 +6,7 @@ Times the operator beside ``conv2d`` on the same features, in the same run, taki
 Claim on a CUDA GPU, where there is one: at least twice as fast as torchvision's ``deform_conv2d``, where that is
 installed, and no memory but the result's.
 
-    OMP_WAIT_POLICY=PASSIVE python benchmarks/motion_aware_conv.py
+    OMP_WAIT_POLICY=PASSIVE python benchmarks/motion_aware_conv.py [--keep-memory]
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from timing import gpu_medians, gpu_peak_mb, medians, peak_mb
 from torch import Tensor, nn
 from torch.nn import functional
 
+from motion_offsets.allocation import keep_freed_memory
 from motion_offsets.motion_aware_conv import motion_aware_conv2d, motion_aware_conv2d_plain
 
 
@@ -86,7 +87,10 @@ def main() -> None:
     parser.add_argument("--channels", type=int, default=32)
     parser.add_argument("--reach", type=float, default=27.0, help="longest offset, pixels")
     parser.add_argument("--plain", action="store_true", help="time the nine grid_samples too")
+    parser.add_argument("--keep-memory", action="store_true", help="keep freed memory, as the command line does")
     arguments = parser.parse_args()
+    if arguments.keep_memory:
+        keep_freed_memory()
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(0)
     channels, report = arguments.channels, {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import platform
 import sys
 
@@ -23,9 +24,9 @@ def keep_freed_memory(keep: bool = True) -> bool:
 
     Otherwise every large tensor on a CPU is new memory, which Linux fills with zeros page by page as it is written: at
     1280x720 a fourth of an extraction's time. A process then holds up to 2 GB more of what it held at its peak, and
-    the peak is up to a third higher; while a pipeline works on a photo whose memory bound leaves no room for that,
-    memory is given back as before. The command line, the web page and training call this; in your own program,
-    ``pipe.optimize()`` does for a pipeline on a CPU.
+    the peak is up to a third higher: tiles of large photos are the smaller for it, and where a memory bound leaves no
+    room for these, memory is given back as before. The command line, the web page and training call this; in your own
+    program, ``pipe.optimize()`` does for a pipeline on a CPU.
 
     Args:
         keep: ``False`` undoes it, and gives back what is free.
@@ -38,16 +39,20 @@ def keep_freed_memory(keep: bool = True) -> bool:
     return _tell(keep)
 
 
-def keep_while(fits: bool) -> None:
-    """Where freed memory is to be kept at all, keep it only while there is room for it."""
-    if _wanted:
-        _tell(fits)
+def keep_while(fits: bool) -> bool:
+    """Keep freed memory if that is wanted at all and there is room for it; returns whether it is kept."""
+    return _wanted and _tell(fits) and fits
 
 
 def _tell(keep: bool) -> bool:
-    if sys.platform != "linux" or platform.libc_ver()[0] != "glibc":
+    libc = _glibc()
+    if libc is None:
         return False
-    libc = ctypes.CDLL(None)
     if not keep:
         libc.malloc_trim(0)
     return all(libc.mallopt(name, value) == 1 for name, value in (KEEP if keep else GIVE_BACK).items())
+
+
+@functools.cache
+def _glibc() -> ctypes.CDLL | None:
+    return ctypes.CDLL(None) if sys.platform == "linux" and platform.libc_ver()[0] == "glibc" else None

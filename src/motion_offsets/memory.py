@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from .allocation import KEPT_OVERHEAD, keep_while
 from .errors import BadInputError
 from .tiling import SMALLEST_TILE
 
@@ -36,6 +37,18 @@ def max_tile_pixels(max_memory: float, image_pixels: int, network_bytes: float, 
             f"give at least --max-memory {enough:g}GB (max_memory={enough:g}e9), or a smaller photo"
         )
     return pixels
+
+
+def tile_pixels(
+    max_memory: float, image_pixels: int, network_bytes: float, batch_size: int = 1, on_cpu: bool = True
+) -> int:
+    """:func:`max_tile_pixels` of the coming network; on a CPU, keeps freed memory if that is wanted and has room."""
+    if on_cpu and keep_while(True):
+        try:
+            return max_tile_pixels(max_memory, image_pixels, KEPT_OVERHEAD * network_bytes, batch_size)
+        except BadInputError:
+            keep_while(False)
+    return max_tile_pixels(max_memory, image_pixels, network_bytes, batch_size)
 
 
 def check_photo_fits(max_memory: float, image_pixels: int, deblurs: bool = True) -> None:

@@ -14,21 +14,14 @@ from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from .allocation import KEPT_OVERHEAD, keep_freed_memory, keep_while
+from .allocation import keep_freed_memory
 from .consistency import Consistency, assess
 from .deconvolution import deconvolve
 from .errors import BadInputError
 from .exposure import expose
 from .hub import plain_errors, resolve_name, snapshot
 from .image_processing_motion_offsets import OUTPUT_TYPES, MotionOffsetsImageProcessor
-from .memory import (
-    DEBLURRER_BYTES,
-    DEFAULT_MAX_MEMORY,
-    ESTIMATOR_BYTES,
-    PHOTO_BYTES,
-    check_photo_fits,
-    max_tile_pixels,
-)
+from .memory import DEBLURRER_BYTES, DEFAULT_MAX_MEMORY, ESTIMATOR_BYTES, check_photo_fits, tile_pixels
 from .modeling_etraj import EtrajModel
 from .modeling_ma_dmphn import MaDmphnForImageDeblurring
 from .optimization import OptimizationReport, OptimizedNetworks
@@ -391,8 +384,7 @@ class BlurToVideoPipeline(DiffusionPipeline):
 
 def _tile_pixels(pixel_values: Tensor, max_memory: float, network_bytes: float) -> int:
     batch, _, height, width = pixel_values.shape
-    keep_while(batch * height * width * (PHOTO_BYTES + KEPT_OVERHEAD * network_bytes) <= max_memory)
-    return max_tile_pixels(max_memory, height * width, network_bytes, batch)
+    return tile_pixels(max_memory, height * width, network_bytes, batch, pixel_values.device.type == "cpu")
 
 
 def _network_input(tile: Tensor, network: PreTrainedModel) -> Tensor:
