@@ -13,6 +13,8 @@ DEFAULT_MAX_MEMORY = 4e9
 ESTIMATOR_BYTES = 550
 DEBLURRER_BYTES = 1100
 PHOTO_BYTES = 70
+# The share of a memory bound that may be held of whole photos where freed memory is kept.
+MOST_HELD = 0.25
 
 
 def max_tile_pixels(max_memory: float, image_pixels: int, network_bytes: float, batch_size: int = 1) -> int:
@@ -42,8 +44,12 @@ def max_tile_pixels(max_memory: float, image_pixels: int, network_bytes: float, 
 def tile_pixels(
     max_memory: float, image_pixels: int, network_bytes: float, batch_size: int = 1, on_cpu: bool = True
 ) -> int:
-    """:func:`max_tile_pixels` of the coming network; on a CPU, keeps freed memory if that is wanted and has room."""
-    if on_cpu and keep_while(True):
+    """:func:`max_tile_pixels` of the coming network; on a CPU, keeps freed memory if that is wanted and has room.
+
+    What is held of a whole photo changes from step to step, and holes between kept tensors are lost to it; so it has
+    to be the lesser part.
+    """
+    if on_cpu and keep_while(MOST_HELD * max_memory >= batch_size * image_pixels * PHOTO_BYTES):
         try:
             return max_tile_pixels(max_memory, image_pixels, KEPT_OVERHEAD * network_bytes, batch_size)
         except BadInputError:
