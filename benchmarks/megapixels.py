@@ -31,8 +31,10 @@ SIZES: dict[float, tuple[int, int]] = {
     4: (2312, 1730),
     12: (4000, 3000),
     24: (6000, 4000),
+    50: (8660, 5774),
     100: (12248, 8165),
 }
+USUAL = (1, 4, 12, 24)
 WARM_UP = (256, 192)
 
 
@@ -123,7 +125,7 @@ def main() -> None:
     passed = ["--frames", arguments.frames, "--max-memory", arguments.max_memory]
     passed += ["--threads", arguments.threads] if arguments.threads else []
     rows = []
-    for size in arguments.sizes or [size for size in SIZES if 1 <= size < 100 or (size == 100 and arguments.all)]:
+    for size in arguments.sizes or (*USUAL, *([100] if arguments.all else [])):
         with tempfile.TemporaryDirectory() as name:
             run_child(Path(name), "--make", size)  # apart, as a process's peak counts what it once held
             rows.append(run_child(Path(name), "--measure", size, *passed))

@@ -10,9 +10,10 @@ from PIL import Image
 from tiny_models import save_tiny_models
 from typer.testing import CliRunner
 
+from motion_offsets.allocation import keep_freed_memory
 from motion_offsets.cli import app
 from motion_offsets.errors import BadInputError
-from motion_offsets.memory import DEBLURRER_BYTES, ESTIMATOR_BYTES, check_photo_fits, max_tile_pixels
+from motion_offsets.memory import DEBLURRER_BYTES, ESTIMATOR_BYTES, check_photo_fits, max_tile_pixels, tile_pixels
 
 
 def test_the_bound_becomes_tile_pixels() -> None:
@@ -31,6 +32,18 @@ def test_the_bound_that_is_named_is_enough(megapixels: float, network_bytes: flo
     assert max_tile_pixels(enough, pixels, network_bytes) > 0
     with pytest.raises(BadInputError):
         max_tile_pixels(enough - 1e8, pixels, network_bytes)
+
+
+def test_tiles_leave_room_for_kept_memory_where_there_is_room() -> None:
+    assert tile_pixels(4e9, 1_000_000, 1000) == 3_930_000
+    if not keep_freed_memory():
+        pytest.skip("only glibc's allocator can be told to keep memory")
+    try:
+        assert tile_pixels(4e9, 1_000_000, 1000) == int(3_930_000_000 / 1300)
+        assert tile_pixels(4e9, 1_000_000, 1000, on_cpu=False) == 3_930_000
+        assert tile_pixels(4e9, 50_000_000, 1000) == 500_000  # 3.5 of the 4 GB hold the photo
+    finally:
+        keep_freed_memory(False)
 
 
 def test_a_bound_for_one_network_alone() -> None:

@@ -112,7 +112,6 @@ TABLES = {
         BLURRED,
         (
             Row("dmphn", "quoted by the paper, DMPHN", estimator="etraj-quadratic"),
-            Row("ma-dmphn-without-deconvolution", estimator="etraj-quadratic"),
             *map(_motion_aware, ("zero-constraint", "linear", "bidirectional-linear", "quadratic")),
         ),
     ),
