@@ -1,6 +1,6 @@
 """Seconds per megapixel and peak memory of a whole extraction, from small photos to large ones.
 
-    python benchmarks/megapixels.py [--all | --sizes 0.1 1 4] [--max-memory 8GB] [--threads 2]
+    python benchmarks/megapixels.py [--all | --sizes 0.1 1 4] [--max-memory 12GB] [--threads 2]
 
 Each size runs in a process of its own: it loads the bundled models, extracts a small photo to warm up, and then,
 timed, a photo of 1, 4, 12 or 24 megapixels (with ``--all`` of 100, too) into a folder, as ``motion-offsets extract``
@@ -108,7 +108,7 @@ def main() -> None:
     parser.add_argument("--all", action="store_true", help="100 megapixels, too")
     parser.add_argument("--sizes", type=float, nargs="*", choices=SIZES, help="these instead")
     parser.add_argument("--frames", type=int, default=15)
-    parser.add_argument("--max-memory", default="8GB")
+    parser.add_argument("--max-memory", default="12GB")
     parser.add_argument("--threads", type=int, default=None, help="default: as many as torch takes")
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--make", type=float, help=argparse.SUPPRESS)

@@ -1,7 +1,8 @@
-"""Tables of the paper, scaled down: train each row for a few minutes, measure it, write the table.
+r"""Tables of the paper, scaled down: train each row for a few minutes, measure it, write the table.
 
     python train/reproduce.py --images DATA/bsds500/train --evaluation_images DATA/bsds500/val \
-        --label_maps DATA/bsds500/segments/train [--tables trajectories losses deblurrers]
+        [--tables trajectories losses deblurrers \
+        --label_maps DATA/bsds500/segments/train --evaluation_label_maps DATA/bsds500/segments/val]
 
 What is done is kept: started again, it goes on where it was stopped. Each table is a Markdown file of its name in
 ``output_dir``, beside a folder for each row.
@@ -46,6 +47,7 @@ def measured(row: Row, table: Table, arguments: argparse.Namespace, more: list[s
     if not result.is_file():
         command = ["evaluate.py", table.benchmark, "--images", arguments.evaluation_images, *row.evaluation]
         command += ["--model", row.estimator or str(model), "--deblurrer", str(model) if row.estimator else "none"]
+        command += ["--label_maps", arguments.evaluation_label_maps] if table.dynamic else []
         _run([*command, "--limit", str(arguments.limit), "-o", str(result)])
     return json.loads(result.read_text())
 
@@ -62,6 +64,7 @@ def main() -> None:
     parser.add_argument("--images", nargs="+", required=True, help="folders of sharp photos to train on")
     parser.add_argument("--evaluation_images", required=True, help="folder of other sharp photos")
     parser.add_argument("--label_maps", nargs="+", default=[], help="their PNG label maps, for the deblurrers")
+    parser.add_argument("--evaluation_label_maps", help="those of --evaluation_images")
     parser.add_argument("--output_dir", default="runs/reproduce")
     parser.add_argument("--tables", nargs="+", choices=TABLES, default=["trajectories"])
     parser.add_argument(
@@ -74,8 +77,8 @@ def main() -> None:
         rows = [row for row in table.rows if row.name in arguments.rows]
         if not rows:
             parser.error(f"--rows {' '.join(arguments.rows)}: none of them is in the table {name}")
-        if not arguments.label_maps and any(row.estimator for row in rows):
-            parser.error(f"--tables {name} is trained on dynamic scenes and wants --label_maps")
+        if table.dynamic and not (arguments.label_maps and arguments.evaluation_label_maps):
+            parser.error(f"--tables {name} is about dynamic scenes: give --label_maps and --evaluation_label_maps")
         text = to_markdown(table, {row: measured(row, table, arguments, more) for row in rows})
         (Path(arguments.output_dir) / f"{name}.md").write_text(text, encoding="utf-8")
         print(f"{name}\n\n{text}")

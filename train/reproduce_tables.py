@@ -53,6 +53,11 @@ class Table:
     nothing: tuple[str, tuple[str | None, ...]]
     rows: tuple[Row, ...] = field(default_factory=tuple)
 
+    @property
+    def dynamic(self) -> bool:
+        """Whether it is about dynamic scenes, whose objects are cut out by label maps."""
+        return self.benchmark == "bsd-dynamic"
+
 
 REBLUR = {"reblur PSNR": "reblur_psnr", "reblur SSIM": "reblur_ssim", "motion MSE": "motion_mse"}
 NO_MOTION = ("no motion at all", ("blurred_psnr", "blurred_ssim", "motion_mse_zero"))

@@ -12,9 +12,9 @@ DEFAULT_MAX_MEMORY = 4e9
 # Measured peaks, bytes a pixel: of a tile inside each network, and of what is held of the whole photo meanwhile.
 ESTIMATOR_BYTES = 550
 DEBLURRER_BYTES = 1100
-PHOTO_BYTES = 70
+PHOTO_BYTES = 85
 # The share of a memory bound that may be held of whole photos where freed memory is kept.
-MOST_HELD = 0.25
+MOST_HELD = 0.3
 
 
 def max_tile_pixels(max_memory: float, image_pixels: int, network_bytes: float, batch_size: int = 1) -> int:
