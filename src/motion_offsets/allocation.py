@@ -22,11 +22,11 @@ _wanted = False
 def keep_freed_memory(keep: bool = True) -> bool:
     """Let this process reuse the memory of tensors that it has freed, instead of giving it back to the system.
 
-    Otherwise every large tensor on a CPU is new memory, which Linux fills with zeros page by page as it is written: at
-    1280x720 a fourth of an extraction's time. A process then holds up to 2 GB more of what it held at its peak, and
-    the peak is up to a third higher: tiles of large photos are the smaller for it, and where a memory bound leaves no
-    room for these, memory is given back as before. The command line, the web page and training call this; in your own
-    program, ``pipe.optimize()`` does for a pipeline on a CPU.
+    Otherwise every large tensor on a CPU is new memory, which Linux fills with zeros page by page as it is written:
+    ``benchmarks/optimize.py`` prints what that costs. A process then holds up to 2 GB more of what it held at its
+    peak, and the peak is up to a third higher: tiles of large photos are the smaller for it, and where a memory bound
+    leaves no room for these, memory is given back as before. The command line, the web page and training call this;
+    in your own program, ``pipe.optimize()`` does for a pipeline on a CPU.
 
     Args:
         keep: ``False`` undoes it, and gives back what is free.

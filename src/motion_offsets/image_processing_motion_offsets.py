@@ -16,7 +16,6 @@ from .images import MAX_PIXELS, ImageSource, load_array, load_image
 from .visualization import draw_flow, draw_trajectories
 
 OUTPUT_TYPES = ("pil", "np", "pt")
-_BAND = 512  # rows
 
 
 class MotionOffsetsImageProcessorKwargs(ImagesKwargs):
@@ -133,12 +132,9 @@ class MotionOffsetsImageProcessor(BaseImageProcessor):
 
 
 def _to_picture(pixels: torch.Tensor) -> Image.Image:
-    """``(3, H, W)`` as 8-bit RGB, a band of rows after the other: no large photo is in memory as floats once more."""
-    levels = torch.empty(*pixels.shape[1:], 3, dtype=torch.uint8, device=pixels.device)
-    for start in range(0, pixels.shape[1], _BAND):
-        band = pixels[:, start : start + _BAND].clamp(0, 1).float().mul_(255).round_()
-        levels[start : start + _BAND] = band.permute(1, 2, 0)
-    return Image.fromarray(levels.cpu().numpy())
+    """``(3, H, W)`` as 8-bit RGB; in place, as a large photo's frames are not to be in memory several times."""
+    levels = pixels.clamp(0, 1).float().mul_(255).round_().to(torch.uint8)
+    return Image.fromarray(levels.permute(1, 2, 0).contiguous().cpu().numpy())
 
 
 def _as_list(images: ImageSource | Sequence[ImageSource]) -> list[ImageSource]:
