@@ -228,7 +228,8 @@ def deblur(
         pixel_values = pipe.preprocess(str(photo))
         if method == "network":
             return pipe.post_process(pipe.deblur(pixel_values, None, memory, autocast))[0]
-        return pipe.post_process(pipe.deconvolve(pixel_values, pipe.estimate(pixel_values, memory, autocast)))[0]
+        motion = pipe.estimate(pixel_values, memory, autocast)
+        return pipe.post_process(pipe.deconvolve(pixel_values, motion, memory))[0]
 
     _make_pictures(
         sharp, photos, output, max_memory, debug, model, deblurrer, device, dtype, deblurs=method == "network"

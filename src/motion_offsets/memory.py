@@ -9,9 +9,11 @@ from .errors import BadInputError
 from .tiling import SMALLEST_TILE
 
 DEFAULT_MAX_MEMORY = 4e9
-# Measured peaks, bytes a pixel: of a tile inside each network, and of what is held of the whole photo meanwhile.
+# Measured peaks, bytes a pixel: of a tile inside each network and the deconvolution, and of what is held of the whole
+# photo meanwhile.
 ESTIMATOR_BYTES = 550
 DEBLURRER_BYTES = 1100
+DECONVOLUTION_BYTES = 320
 PHOTO_BYTES = 85
 # The share of a memory bound that may be held of whole photos where freed memory is kept.
 MOST_HELD = 0.3

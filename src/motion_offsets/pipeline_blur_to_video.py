@@ -21,7 +21,14 @@ from .errors import BadInputError
 from .exposure import expose
 from .hub import plain_errors, resolve_name, snapshot
 from .image_processing_motion_offsets import OUTPUT_TYPES, MotionOffsetsImageProcessor
-from .memory import DEBLURRER_BYTES, DEFAULT_MAX_MEMORY, ESTIMATOR_BYTES, check_photo_fits, tile_pixels
+from .memory import (
+    DEBLURRER_BYTES,
+    DECONVOLUTION_BYTES,
+    DEFAULT_MAX_MEMORY,
+    ESTIMATOR_BYTES,
+    check_photo_fits,
+    tile_pixels,
+)
 from .modeling_etraj import EtrajModel
 from .modeling_ma_dmphn import MaDmphnForImageDeblurring
 from .optimization import OptimizationReport, OptimizedNetworks
@@ -30,7 +37,7 @@ from .pipeline_output import BlurToVideoOutput, as_list, frame_times, stack
 from .refinement import check_refine_steps, refine
 from .remote_code import LIBRARY, write_pipeline_code
 from .safety import blend_back
-from .tiling import DEBLURRER_MARGIN, ESTIMATOR_MARGIN, run_tiled
+from .tiling import DEBLURRER_MARGIN, DECONVOLUTION_MARGIN, ESTIMATOR_MARGIN, run_tiled
 from .trajectories import align_time, align_time_to, check_timestamps, offsets_at, trajectory_basis
 
 Progress = Callable[[int, int], None]
@@ -334,13 +341,22 @@ class BlurToVideoPipeline(DiffusionPipeline):
         result = run_tiled(sharp, maps, _tile_pixels(pixel_values, max_memory, DEBLURRER_BYTES), margin, on_tile)
         return result.clamp_(0, 1)
 
-    def deconvolve(self, pixel_values: Tensor, control_points: Tensor, **options: Any) -> Tensor:
+    def deconvolve(
+        self,
+        pixel_values: Tensor,
+        control_points: Tensor,
+        max_memory: float = DEFAULT_MAX_MEMORY,
+        on_tile: Progress | None = None,
+        **options: Any,
+    ) -> Tensor:
         """Sharp frames ``(B, 3, H, W)`` without a network: the images that, blurred along ``control_points``, best
         explain the photos; options as in :func:`~motion_offsets.deconvolution.deconvolve`."""
         config = self.estimator.config
         light = {"padding_mode": config.padding_mode, "gamma": config.gamma, **options}
         basis = self.estimator.sample_basis(pixel_values.device)
-        return deconvolve(pixel_values, control_points, basis, **light)
+        tile_pixels = _tile_pixels(pixel_values, max_memory, DECONVOLUTION_BYTES)
+        maps = [pixel_values, control_points]
+        return run_tiled(partial(deconvolve, basis=basis, **light), maps, tile_pixels, DECONVOLUTION_MARGIN, on_tile)
 
     def refine(self, pixel_values: Tensor, sharp: Tensor, control_points: Tensor, steps: int) -> Tensor:
         """Control points ``(B, 2K, H, W)`` fitted to the photo in so many steps, 0 for none; see

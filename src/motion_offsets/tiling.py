@@ -20,6 +20,7 @@ ALIGNMENT = 32
 # in the sharp frame, which a test checks.
 ESTIMATOR_MARGIN = 96
 DEBLURRER_MARGIN = 48  # of one level; with more, which cut a tile at other places than the photo, the estimator's
+DECONVOLUTION_MARGIN = 64  # its steps carry things further, ever weaker
 # Between their margins, neighbouring tiles fade into each other over this many pixels.
 FADE = 64
 # Smaller tiles are little but overlap.
