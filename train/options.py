@@ -27,7 +27,7 @@ OF_DEBLURRER = ("estimator", "freeze_estimator", "deconvolution_start", "pixel_l
 
 @dataclass
 class TrainingOptions:
-    """Everything a run depends on; the defaults are the paper's."""
+    """Everything a run depends on; the defaults are the paper's, but for ``steps``: it trains for 800 epochs."""
 
     stage: str = field(default="estimator", metadata={"help": "estimator or deblurrer"})
     images: list[str] = field(default_factory=list, metadata={"help": "folders of sharp photos to train on"})

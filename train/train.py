@@ -205,7 +205,7 @@ class Run:
         return means
 
     def trained_model(self) -> PreTrainedModel | None:
-        """On the main process a copy of the model with the averaged weights; on the others nothing."""
+        """On the main process a copy of the model as it would be saved, weights averaged; on the others nothing."""
         if self.accelerator.distributed_type == DistributedType.FSDP:
             weights = self.accelerator.get_state_dict(self.model)
         else:
@@ -218,6 +218,10 @@ class Run:
         model.to(self.accelerator.device, memory_format=torch.channels_last)
         if self.ema:
             self.ema.copy_to(model.parameters())
+        if self.options.keep_of_start:
+            start = type(model).from_pretrained(self.options.start_from).to(model.device)
+            for weight, earlier in zip(model.parameters(), start.parameters(), strict=True):
+                weight.data.lerp_(earlier.data, self.options.keep_of_start)
         return model.eval()
 
     def _validate(self) -> None:
@@ -313,10 +317,6 @@ class Run:
         model = self.trained_model()
         if model is None:
             return
-        if self.options.keep_of_start:
-            start = type(model).from_pretrained(self.options.start_from).to(model.device)
-            for weight, earlier in zip(model.parameters(), start.parameters(), strict=True):
-                weight.data.lerp_(earlier.data, self.options.keep_of_start)
         write_model(model, self.output / "model", self.options, self._record())
         if self.options.push_to_hub:
             tqdm.write(f"pushed to {push(self.output / 'model', self.options.push_to_hub)}", file=sys.stderr)

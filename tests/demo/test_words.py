@@ -77,7 +77,7 @@ def test_one_point(path: list[list[float]], expected: str) -> None:
     [
         ({}, "The sharp frame, blurred again along these paths, closely matches your photo (36.0 dB)", False),
         ({"reblur_psnr": 30.0}, "The sharp frame, blurred again along these paths, roughly matches", False),
-        ({"reblur_psnr": 21.0}, "Doubtful", True),
+        ({"reblur_psnr": 21.0}, "The sharp frame, blurred again along these paths, differs visibly", True),
         (
             {"doubtful": True, "explained": 0.12},
             "Doubtful: blurring the sharp frame again along these paths takes back only 12% of what it changes",

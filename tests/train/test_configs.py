@@ -23,6 +23,7 @@ CONTINUED = (
     "etraj-bidirectional-linear",
     "etraj-cubic",
     "etraj-linear",
+    "etraj-quadratic-camera",
     "etraj-quadratic-dynamic",
     "etraj-quadratic-longer",
     "etraj-quadratic-plain",
@@ -30,6 +31,7 @@ CONTINUED = (
     "etraj-zero-constraint",
     "ma-dmphn-dynamic",
     "ma-dmphn-levels",
+    "ma-dmphn-longer",
     "ma-dmphn-still",
     "paper/gopro-quadratic-fast",
 )

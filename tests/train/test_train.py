@@ -134,6 +134,20 @@ def test_keep_of_start_saves_a_model_halfway(photos: Path, tmp_path: Path) -> No
     torch.testing.assert_close(half, (start + whole) / 2, rtol=0, atol=2e-3)
 
 
+def test_what_is_validated_is_what_is_saved(photos: Path, tmp_path: Path) -> None:
+    EtrajModel(EtrajConfig(base_channels=4, num_samples=5, ssim_weight=0.0)).save_pretrained(tmp_path / "start")
+    common = ["--images", str(photos), "--validation_images", str(photos), *TINY, *ESTIMATOR, "--steps", "1"]
+    common += ["--start_from", str(tmp_path / "start")]
+    run_here(*common, "--learning_rate", "0.02", "--keep_of_start", "0.5", "--output_dir", str(tmp_path / "half"))
+    again = ["--learning_rate", "1e-12", "--start_from", str(tmp_path / "half" / "model")]
+    run_here(*common, *again, "--output_dir", str(tmp_path / "again"))
+    half, again_half = (
+        json.loads((tmp_path / run / "model" / "training.json").read_text())["validation"] for run in ("half", "again")
+    )
+    assert half["motion_mse"] != half["motion_mse_zero"]
+    assert half == pytest.approx(again_half, rel=1e-2)  # what is saved is rounded to float16
+
+
 def test_another_run_in_the_same_folder_is_refused(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -92,15 +92,15 @@ def consistency_words(consistency: dict[str, Any]) -> tuple[str, bool]:
             "The photo looks blurred, yet the sharp frame is hardly sharper: the networks did not understand this "
             "photo, or it is out of focus rather than moved."
         ), True
-    if consistency["reblur_psnr"] < LOW_CONSISTENCY:
-        return (
-            f"Doubtful: the sharp frame, blurred again along these paths, differs visibly from your photo ({psnr}; "
-            f"good answers reach {GOOD_CONSISTENCY:.0f})."
-        ), True
     if consistency["doubtful"]:
         return (
             "Doubtful: blurring the sharp frame again along these paths takes back only "
             f"{max(consistency['explained'], 0):.0%} of what it changes in your photo; details of it may be invented."
+        ), True
+    if consistency["reblur_psnr"] < LOW_CONSISTENCY:
+        return (
+            f"The sharp frame, blurred again along these paths, differs visibly from your photo ({psnr}; most answers "
+            f"reach {GOOD_CONSISTENCY:.0f}), though the motion explains most of what it changes."
         ), True
     match = "closely matches" if consistency["reblur_psnr"] >= GOOD_CONSISTENCY else "roughly matches"
     sentence = f"The sharp frame, blurred again along these paths, {match} your photo ({psnr}"
