@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from launching import TRAIN
 
 
@@ -37,3 +39,13 @@ def test_a_row_is_trained_measured_and_kept(photos: Path, tmp_path: Path) -> Non
     (tmp_path / "supervised" / "model" / "model.safetensors").unlink()  # nobody needs it again
     again = subprocess.run(everything, capture_output=True, text=True, env=environment, check=False, timeout=300)
     assert again.stdout == done.stdout
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+def test_make_hands_on_the_tables_and_the_limit(tmp_path: Path) -> None:
+    (tmp_path / "bsds500" / "train").mkdir(parents=True)
+    command = ["make", "--dry-run", "reproduce", f"DATA={tmp_path}", "TABLES=losses deblurrers", "LIMIT=25"]
+    said = subprocess.run(command, capture_output=True, text=True, cwd=TRAIN.parent, check=True, timeout=60).stdout
+    assert said.rstrip().endswith("--tables losses deblurrers --limit 25")
+    said = subprocess.run(command[:4], capture_output=True, text=True, cwd=TRAIN.parent, check=True, timeout=60).stdout
+    assert said.rstrip().endswith("--tables trajectories")
