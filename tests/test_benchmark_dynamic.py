@@ -111,9 +111,16 @@ def test_the_whole_run(folders: tuple[Path, Path], tmp_path: Path) -> None:
     text = to_markdown(result)
     assert "trajectory error" in text
     assert f"| the exact truth: how good the tracks are | {result['track_distance_true']:.2f} |" in text
+    for row, figure in (
+        ("PSNR of the reblurred frame", "consistency"),
+        ("share of the changes explained", "explained"),
+    ):
+        mean = result["consistency_psnr" if figure == "consistency" else "explained"]
+        assert f"| {row} | {mean:.2f} | {result[f'{figure}_rank_correlation']:.2f} |" in text
     alone = run("bsd-dynamic", photos, names["model"], "none", label_maps=maps, limit=2, device="cpu")
     assert alone["deblur_psnr"] is alone["deblurrer_seconds"] is alone["extraction_seconds"] is None
     assert "our deblurrer" not in to_markdown(alone)
+    assert "| share of the changes explained | - | - |" in to_markdown(alone)
     assert alone["consistency_rank_correlation"] is None
     assert alone["images"] == 2
 
