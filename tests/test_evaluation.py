@@ -231,6 +231,13 @@ def test_a_saved_pipeline_is_both_models(photos: Path, models: dict[str, str], t
     assert whole["checkpoints"] == joined["checkpoints"]
 
 
+def test_a_saved_estimator_alone_wants_a_deblurrer(photos: Path, models: dict[str, str], tmp_path: Path) -> None:
+    alone = BlurToVideoPipeline(EtrajModel.from_pretrained(models["model"]), processor=MotionOffsetsImageProcessor())
+    alone.save_pretrained(tmp_path / "alone")
+    with pytest.raises(BadInputError, match="alone: holds no deblurrer; name one, or give --deblurrer none"):
+        run("bsd-motion-flow", photos, str(tmp_path / "alone"), device="cpu")
+
+
 def test_markdown_stands_beside_the_paper() -> None:
     result = dict.fromkeys(FIGURES | COSTS, 1.25) | {"benchmark": "bsd-motion-flow", "images": 2, "pairs": 6}
     named = {"model": "etraj-quadratic", "deblurrer": "ma-dmphn", "trajectory": "quadratic", "device": "cpu (here)"}

@@ -23,14 +23,14 @@ from tqdm.auto import tqdm
 
 from motion_offsets import __version__
 from motion_offsets.benchmark_photos import Benchmark, Row, rows_of
-from motion_offsets.cli_arguments import DTYPES, check_output_folder, load_pipeline, pick_dtype
+from motion_offsets.cli_arguments import DTYPES, check_output_folder, pick_dtype
 from motion_offsets.errors import BadInputError
 from motion_offsets.evaluation import (
     BENCHMARKS,
-    NO_DEBLURRER,
     answered_with,
     checkpoint_sha256,
     described,
+    load_measured,
     model_names,
     open_benchmark,
     to_json,
@@ -138,6 +138,7 @@ def main() -> None:
         options.window,
         options.refine_steps,
         options.safe,
+        options.deblurrer,
     )
     if options.output.suffix != ".json":
         raise BadInputError(f"--output {options.output}: has no suffix .json; give a name such as result.json")
@@ -147,9 +148,7 @@ def main() -> None:
 
         check_matplotlib()
     dtype = None if options.dtype == "auto" else pick_dtype(options.dtype, accelerator.device)
-    wanted = None if options.deblurrer == NO_DEBLURRER else options.deblurrer
-    pipeline = load_pipeline(options.model, wanted, deblurs=options.deblurrer != NO_DEBLURRER)
-    pipeline.to(accelerator.device)
+    pipeline = load_measured(options.model, options.deblurrer).to(accelerator.device)
     draw = _picture_maker(benchmark, pipeline, dtype, accelerator, options)
     options.output.parent.mkdir(parents=True, exist_ok=True)
     started = time.perf_counter()
