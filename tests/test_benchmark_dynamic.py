@@ -146,6 +146,17 @@ def test_refinement_and_blending_show_in_the_figures(folders: tuple[Path, Path],
     assert safe["trajectory_error"] == plain["trajectory_error"]
 
 
+def test_deconvolution_makes_a_clip_without_a_network(folders: tuple[Path, Path], models: dict[str, str]) -> None:
+    photos, maps = folders
+    asked = {"label_maps": maps, "limit": 1, "device": "cpu", "refine_steps": 1, "safe": True}
+    result = run("bsd-dynamic", photos, models["model"], "map", **asked)
+    assert (result["deblurrer"], result["refine_steps"], result["safe"]) == ("map", 1, True)
+    assert result["deblurrer_parameters"] is None
+    assert result["extraction_seconds"] > result["deblurrer_seconds"] > 0
+    assert result["video_psnr"] > 5 < result["consistency_psnr"]
+    assert result["deblur_psnr"] != run("bsd-dynamic", photos, **{**models, **asked})["deblur_psnr"]
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -22,6 +22,7 @@ from accelerate.utils import broadcast_object_list, gather_object
 from tqdm.auto import tqdm
 
 from motion_offsets import __version__
+from motion_offsets.benchmark_deblurring import DECONVOLUTION
 from motion_offsets.benchmark_photos import Benchmark, Row, rows_of
 from motion_offsets.cli_arguments import DTYPES, check_output_folder, pick_dtype
 from motion_offsets.errors import BadInputError
@@ -105,7 +106,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("benchmark", choices=BENCHMARKS)
     parser.add_argument("--images", required=True, help="folder of sharp photos; for gopro, the data set")
     parser.add_argument("--model", default=DEFAULT_ESTIMATOR, help="estimator or pipeline: name, folder, Hub name")
-    parser.add_argument("--deblurrer", help="deblurrer; none: the motion alone")
+    parser.add_argument("--deblurrer", help="deblurrer; none: the motion alone; map: deconvolution along it")
     parser.add_argument("--label_maps", help="bsd-dynamic: folder of PNG label maps of the photos")
     parser.add_argument("--line_kernels", action="store_true", help="bsd-motion-flow: reblur by line kernels, too")
     parser.add_argument(
@@ -189,6 +190,7 @@ def all_rows(
         "line_kernels": options.line_kernels,
         **answered_with(options.refine_steps, options.safe),
         "window": options.window,
+        **({"deblurrer": DECONVOLUTION} if options.deblurrer == DECONVOLUTION else {}),
     }
     files = RowFiles(options.output, benchmark, kind)
     # The main process alone reads, as the others may be on machines that do not see its files; it tells what is left.
@@ -224,7 +226,8 @@ def _picture_maker(
 
     check_output_folder(options.pictures)
     numbers = chosen_photos(benchmark, options.picture_photos)
-    compared = load_compared(options.compare, options.model, accelerator.device)
+    own = [DECONVOLUTION] if options.deblurrer == DECONVOLUTION else []
+    compared = load_compared([*own, *options.compare], options.model, accelerator.device)
     deblurrer = model_names(options.model, options.deblurrer).get("deblurrer")
 
     def draw() -> None:
