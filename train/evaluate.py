@@ -101,7 +101,8 @@ class RowFiles:
         return json.dumps({"number": number, "kind": self.kind, "rows": rows}) + "\n"
 
 
-def arguments() -> argparse.Namespace:
+def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
+    """The options of a command line, by default of this process's own."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("benchmark", choices=BENCHMARKS)
     parser.add_argument("--images", required=True, help="folder of sharp photos; for gopro, the data set")
@@ -124,7 +125,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--compare", nargs="+", default=[], help="more deblurrers in the pictures; map: deconvolution")
     parser.add_argument("--markdown", action="store_true", help="print tables beside the paper's figures")
     parser.add_argument("--dtype", default="auto", choices=DTYPES, help="auto is float32")
-    return parser.parse_args()
+    return parser.parse_args(given)
 
 
 def main() -> None:
@@ -171,16 +172,10 @@ def main() -> None:
     print(to_markdown(result) if options.markdown else to_json(result))
 
 
-def all_rows(
-    benchmark: Benchmark,
-    pipeline: Any,
-    dtype: torch.dtype | None,
-    accelerator: Accelerator,
-    options: argparse.Namespace,
-) -> dict[int, list[Row]]:
-    """Measure what is not measured yet, each process its share; all rows by number, on the main process."""
+def row_kind(options: argparse.Namespace, dtype: torch.dtype | None) -> dict[str, Any]:
+    """What tells the rows of a run from those of others; see :class:`RowFiles`."""
     names = model_names(options.model, options.deblurrer)
-    kind = {
+    return {
         "version": __version__,
         "benchmark": options.benchmark,
         "images": options.images,
@@ -192,7 +187,17 @@ def all_rows(
         "window": options.window,
         **({"deblurrer": DECONVOLUTION} if options.deblurrer == DECONVOLUTION else {}),
     }
-    files = RowFiles(options.output, benchmark, kind)
+
+
+def all_rows(
+    benchmark: Benchmark,
+    pipeline: Any,
+    dtype: torch.dtype | None,
+    accelerator: Accelerator,
+    options: argparse.Namespace,
+) -> dict[int, list[Row]]:
+    """Measure what is not measured yet, each process its share; all rows by number, on the main process."""
+    files = RowFiles(options.output, benchmark, row_kind(options, dtype))
     # The main process alone reads, as the others may be on machines that do not see its files; it tells what is left.
     rows = _on_main_process(files.read, accelerator) or {}
     left = broadcast_object_list([[number for number in range(len(benchmark)) if number not in rows]])[0]
