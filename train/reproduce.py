@@ -4,9 +4,9 @@ r"""Tables of the paper, scaled down: train each row for a few minutes, measure 
         [--tables trajectories losses deblurrers \
         --label_maps DATA/bsds500/segments/train --evaluation_label_maps DATA/bsds500/segments/val]
 
-What is done is kept: started again, it goes on where it was stopped. A model trained by other options than asked for is
-refused; figures of another model, other photos or another ``--limit`` are measured again. Each table is a Markdown file of
-its name in ``output_dir``, beside a folder for each row, and holds all rows that are measured.
+What is done is kept: started again, it goes on where it was stopped. A model trained by other options than asked for
+is refused; figures of another model, other photos or another ``--limit`` are measured again. Each table is a Markdown
+file of its name in ``output_dir``, beside a folder for each row, and holds all rows that are measured.
 """
 
 from __future__ import annotations
