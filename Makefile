@@ -44,7 +44,7 @@ reproduce: $(READY)
 	@test -d "$(DATA)/bsds500/train" || { echo "make reproduce DATA=FOLDER: the folder that holds bsds500/"; exit 2; }
 	$(BIN)/python train/reproduce.py --images $(DATA)/bsds500/train --evaluation_images $(DATA)/bsds500/val \
 		--label_maps $(DATA)/bsds500/segments/train --evaluation_label_maps $(DATA)/bsds500/segments/val \
-		--tables $(or $(TABLES),trajectories)
+		--tables $(or $(TABLES),trajectories) $(if $(LIMIT),--limit $(LIMIT))
 
 # The stamp is written last, so a set-up that was interrupted is taken up again.
 $(READY): pyproject.toml constraints.txt

@@ -39,6 +39,17 @@ def folders(tmp_path: Path, astronaut: torch.Tensor, monkeypatch: pytest.MonkeyP
     return photos, maps
 
 
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """An estimator and a deblurrer with few channels and random weights, saved as folders."""
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("models")
+    EtrajModel(EtrajConfig(base_channels=2)).save_pretrained(folder / "estimator")
+    deblurrer = MaDmphnForImageDeblurring(MaDmphnConfig(base_channels=2, levels=(1,)))
+    deblurrer.save_pretrained(folder / "deblurrer")
+    return {"model": str(folder / "estimator"), "deblurrer": str(folder / "deblurrer")}
+
+
 def test_cases_come_from_the_cache_as_they_were_made(folders: tuple[Path, Path], tmp_path: Path) -> None:
     photos, maps = folders
     cases = DynamicCases(photos, [photos], [maps])
@@ -91,14 +102,9 @@ def test_a_clip_run_backwards_scores_the_same() -> None:
     assert video_psnr(noisy.flip(1), true) == pytest.approx(video_psnr(noisy, true))
 
 
-def test_the_whole_run(folders: tuple[Path, Path], tmp_path: Path) -> None:
-    torch.manual_seed(0)
-    EtrajModel(EtrajConfig(base_channels=2)).save_pretrained(tmp_path / "estimator")
-    deblurrer = MaDmphnForImageDeblurring(MaDmphnConfig(base_channels=2, levels=(1,)))
-    deblurrer.save_pretrained(tmp_path / "deblurrer")
-    names = {"model": str(tmp_path / "estimator"), "deblurrer": str(tmp_path / "deblurrer")}
+def test_the_whole_run(folders: tuple[Path, Path], models: dict[str, str]) -> None:
     photos, maps = folders
-    result = run("bsd-dynamic", photos, **names, label_maps=maps, device="cpu")
+    result = run("bsd-dynamic", photos, **models, label_maps=maps, device="cpu")
     assert result["images"] == 3
     assert result["trajectory_error_zero"] > 0.5
     assert -1 <= result["consistency_rank_correlation"] <= 1
@@ -111,11 +117,65 @@ def test_the_whole_run(folders: tuple[Path, Path], tmp_path: Path) -> None:
     text = to_markdown(result)
     assert "trajectory error" in text
     assert f"| the exact truth: how good the tracks are | {result['track_distance_true']:.2f} |" in text
-    alone = run("bsd-dynamic", photos, names["model"], "none", label_maps=maps, limit=2, device="cpu")
+    for row, figure in (
+        ("PSNR of the reblurred frame", "consistency"),
+        ("share of the changes explained", "explained"),
+    ):
+        mean = result["consistency_psnr" if figure == "consistency" else "explained"]
+        assert f"| {row} | {mean:.2f} | {result[f'{figure}_rank_correlation']:.2f} |" in text
+    alone = run("bsd-dynamic", photos, models["model"], "none", label_maps=maps, limit=2, device="cpu")
     assert alone["deblur_psnr"] is alone["deblurrer_seconds"] is alone["extraction_seconds"] is None
     assert "our deblurrer" not in to_markdown(alone)
+    assert "| share of the changes explained | - | - |" in to_markdown(alone)
     assert alone["consistency_rank_correlation"] is None
     assert alone["images"] == 2
+
+
+def test_refinement_and_blending_show_in_the_figures(folders: tuple[Path, Path], models: dict[str, str]) -> None:
+    photos, maps = folders
+    asked = {**models, "label_maps": maps, "limit": 1, "device": "cpu"}
+    plain, refined, safe = (
+        run("bsd-dynamic", photos, **asked, **more) for more in ({}, {"refine_steps": 3}, {"safe": True})
+    )
+    assert not {"refine_steps", "safe"} & plain.keys()
+    assert refined["refine_steps"] == 3
+    assert refined["consistency_psnr"] > plain["consistency_psnr"]
+    assert refined["deblur_psnr"] == plain["deblur_psnr"]
+    assert safe["safe"] is True
+    assert safe["deblur_psnr"] > plain["deblur_psnr"], "the photo is better than what random weights make of it"
+    assert safe["trajectory_error"] == plain["trajectory_error"]
+
+
+def test_deconvolution_makes_a_clip_without_a_network(folders: tuple[Path, Path], models: dict[str, str]) -> None:
+    photos, maps = folders
+    asked = {"label_maps": maps, "limit": 1, "device": "cpu", "refine_steps": 1, "safe": True}
+    result = run("bsd-dynamic", photos, models["model"], "map", **asked)
+    assert (result["deblurrer"], result["refine_steps"], result["safe"]) == ("map", 1, True)
+    assert result["deblurrer_parameters"] is None
+    assert result["extraction_seconds"] > result["deblurrer_seconds"] > 0
+    assert result["video_psnr"] > 5 < result["consistency_psnr"]
+    assert result["deblur_psnr"] != run("bsd-dynamic", photos, **{**models, **asked})["deblur_psnr"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"refine_steps": 20},
+            "refine steps are 20: the motion is fitted with a sharp frame, and the deblurrer is none",
+        ),
+        ({"safe": True}, "safe is given: it blends the photo with a sharp frame, and the deblurrer is none; give a"),
+    ],
+)
+def test_what_wants_a_sharp_frame_is_refused_without_one(
+    change: dict[str, object], message: str, folders: tuple[Path, Path], models: dict[str, str], tmp_path: Path
+) -> None:
+    photos, maps = folders
+    alone = {**models, "deblurrer": "none", "label_maps": maps, "device": "cpu", "output": tmp_path / "result.json"}
+    with pytest.raises(BadInputError, match=message) as caught:
+        run("bsd-dynamic", photos, **alone, **change)
+    assert "\n" not in str(caught.value)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["maps", "photos"], "no case was rendered"
 
 
 def test_bad_input_is_one_line(folders: tuple[Path, Path], tmp_path: Path) -> None:

@@ -71,6 +71,14 @@ def test_the_whole_run(photos: Path, tmp_path: Path) -> None:
         assert f"| {kind} | {result[f'{kind}_unchanged_psnr']:.2f} |" in tables
 
 
+def test_deconvolution_is_measured_too(photos: Path, tmp_path: Path) -> None:
+    EtrajModel(EtrajConfig(base_channels=2)).save_pretrained(tmp_path / "estimator")
+    result = run("unblurred", photos, str(tmp_path / "estimator"), "map", limit=1)
+    assert result["deblurrer"] == "map"
+    assert 0 < result["photo_unchanged_psnr"] < MAX_PSNR
+    assert "| our deblurrer, map | - | - | - |" in to_markdown(result)
+
+
 def test_it_wants_a_deblurrer(photos: Path, tmp_path: Path) -> None:
     EtrajModel(EtrajConfig(base_channels=2)).save_pretrained(tmp_path / "estimator")
     with pytest.raises(BadInputError, match="give a --deblurrer"):

@@ -231,6 +231,31 @@ def test_a_saved_pipeline_is_both_models(photos: Path, models: dict[str, str], t
     assert whole["checkpoints"] == joined["checkpoints"]
 
 
+def test_a_saved_estimator_alone_wants_a_deblurrer(photos: Path, models: dict[str, str], tmp_path: Path) -> None:
+    alone = BlurToVideoPipeline(EtrajModel.from_pretrained(models["model"]), processor=MotionOffsetsImageProcessor())
+    alone.save_pretrained(tmp_path / "alone")
+    with pytest.raises(BadInputError, match="alone: holds no deblurrer; name one, or give --deblurrer none"):
+        run("bsd-motion-flow", photos, str(tmp_path / "alone"), device="cpu")
+
+
+def test_deconvolution_is_measured_in_place_of_a_network(photos: Path, models: dict[str, str]) -> None:
+    result = run("bsd-motion-flow", photos, models["model"], deblurrer="map", limit=1, device="cpu")
+    assert result["deblurrer"] == "map"
+    assert result["checkpoints"].keys() == {"estimator"}
+    assert result["deblurrer_parameters"] is result["deblurrer_float32_mb"] is result["deblurrer_file_mb"] is None
+    assert result["deblurrer_seconds"] > 0
+    pipeline = BlurToVideoPipeline(EtrajModel.from_pretrained(models["model"]).eval())
+    pairs = motion_flow_pairs(pipeline.preprocess(photos / "a.png"), "a.png")
+    expected = []
+    for pair in pairs:
+        sharp = pipeline.deconvolve(pair.blurred, pipeline.estimate(pair.blurred))
+        expected.append(score_sharp(pair, sharp)["deblur_psnr"])
+    assert result["deblur_psnr"] == pytest.approx(np.mean(expected), abs=1e-3)
+    text = to_markdown(result)
+    assert f"| deblurred, map | {result['deblur_psnr']:.2f} |" in text
+    assert "| our deblurrer, map | - | - | - |" in text
+
+
 def test_markdown_stands_beside_the_paper() -> None:
     result = dict.fromkeys(FIGURES | COSTS, 1.25) | {"benchmark": "bsd-motion-flow", "images": 2, "pairs": 6}
     named = {"model": "etraj-quadratic", "deblurrer": "ma-dmphn", "trajectory": "quadratic", "device": "cpu (here)"}

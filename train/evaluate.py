@@ -22,15 +22,16 @@ from accelerate.utils import broadcast_object_list, gather_object
 from tqdm.auto import tqdm
 
 from motion_offsets import __version__
+from motion_offsets.benchmark_deblurring import DECONVOLUTION
 from motion_offsets.benchmark_photos import Benchmark, Row, rows_of
-from motion_offsets.cli_arguments import DTYPES, check_output_folder, load_pipeline, pick_dtype
+from motion_offsets.cli_arguments import DTYPES, check_output_folder, pick_dtype
 from motion_offsets.errors import BadInputError
 from motion_offsets.evaluation import (
     BENCHMARKS,
-    NO_DEBLURRER,
     answered_with,
     checkpoint_sha256,
     described,
+    load_measured,
     model_names,
     open_benchmark,
     to_json,
@@ -100,12 +101,13 @@ class RowFiles:
         return json.dumps({"number": number, "kind": self.kind, "rows": rows}) + "\n"
 
 
-def arguments() -> argparse.Namespace:
+def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
+    """The options of a command line, by default of this process's own."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("benchmark", choices=BENCHMARKS)
     parser.add_argument("--images", required=True, help="folder of sharp photos; for gopro, the data set")
     parser.add_argument("--model", default=DEFAULT_ESTIMATOR, help="estimator or pipeline: name, folder, Hub name")
-    parser.add_argument("--deblurrer", help="deblurrer; none: the motion alone")
+    parser.add_argument("--deblurrer", help="deblurrer; none: the motion alone; map: deconvolution along it")
     parser.add_argument("--label_maps", help="bsd-dynamic: folder of PNG label maps of the photos")
     parser.add_argument("--line_kernels", action="store_true", help="bsd-motion-flow: reblur by line kernels, too")
     parser.add_argument(
@@ -123,7 +125,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--compare", nargs="+", default=[], help="more deblurrers in the pictures; map: deconvolution")
     parser.add_argument("--markdown", action="store_true", help="print tables beside the paper's figures")
     parser.add_argument("--dtype", default="auto", choices=DTYPES, help="auto is float32")
-    return parser.parse_args()
+    return parser.parse_args(given)
 
 
 def main() -> None:
@@ -138,6 +140,7 @@ def main() -> None:
         options.window,
         options.refine_steps,
         options.safe,
+        options.deblurrer,
     )
     if options.output.suffix != ".json":
         raise BadInputError(f"--output {options.output}: has no suffix .json; give a name such as result.json")
@@ -147,9 +150,7 @@ def main() -> None:
 
         check_matplotlib()
     dtype = None if options.dtype == "auto" else pick_dtype(options.dtype, accelerator.device)
-    wanted = None if options.deblurrer == NO_DEBLURRER else options.deblurrer
-    pipeline = load_pipeline(options.model, wanted, deblurs=options.deblurrer != NO_DEBLURRER)
-    pipeline.to(accelerator.device)
+    pipeline = load_measured(options.model, options.deblurrer).to(accelerator.device)
     draw = _picture_maker(benchmark, pipeline, dtype, accelerator, options)
     options.output.parent.mkdir(parents=True, exist_ok=True)
     started = time.perf_counter()
@@ -171,16 +172,10 @@ def main() -> None:
     print(to_markdown(result) if options.markdown else to_json(result))
 
 
-def all_rows(
-    benchmark: Benchmark,
-    pipeline: Any,
-    dtype: torch.dtype | None,
-    accelerator: Accelerator,
-    options: argparse.Namespace,
-) -> dict[int, list[Row]]:
-    """Measure what is not measured yet, each process its share; all rows by number, on the main process."""
+def row_kind(options: argparse.Namespace, dtype: torch.dtype | None) -> dict[str, Any]:
+    """What tells the rows of a run from those of others; see :class:`RowFiles`."""
     names = model_names(options.model, options.deblurrer)
-    kind = {
+    return {
         "version": __version__,
         "benchmark": options.benchmark,
         "images": options.images,
@@ -190,8 +185,19 @@ def all_rows(
         "line_kernels": options.line_kernels,
         **answered_with(options.refine_steps, options.safe),
         "window": options.window,
+        **({"deblurrer": DECONVOLUTION} if options.deblurrer == DECONVOLUTION else {}),
     }
-    files = RowFiles(options.output, benchmark, kind)
+
+
+def all_rows(
+    benchmark: Benchmark,
+    pipeline: Any,
+    dtype: torch.dtype | None,
+    accelerator: Accelerator,
+    options: argparse.Namespace,
+) -> dict[int, list[Row]]:
+    """Measure what is not measured yet, each process its share; all rows by number, on the main process."""
+    files = RowFiles(options.output, benchmark, row_kind(options, dtype))
     # The main process alone reads, as the others may be on machines that do not see its files; it tells what is left.
     rows = _on_main_process(files.read, accelerator) or {}
     left = broadcast_object_list([[number for number in range(len(benchmark)) if number not in rows]])[0]
@@ -225,7 +231,8 @@ def _picture_maker(
 
     check_output_folder(options.pictures)
     numbers = chosen_photos(benchmark, options.picture_photos)
-    compared = load_compared(options.compare, options.model, accelerator.device)
+    own = [DECONVOLUTION] if options.deblurrer == DECONVOLUTION else []
+    compared = load_compared([*own, *options.compare], options.model, accelerator.device)
     deblurrer = model_names(options.model, options.deblurrer).get("deblurrer")
 
     def draw() -> None:

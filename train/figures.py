@@ -14,6 +14,7 @@ from PIL import Image, ImageDraw, ImageOps
 from scipy import ndimage
 from torch import Tensor
 
+from motion_offsets.benchmark_deblurring import DECONVOLUTION
 from motion_offsets.benchmark_photos import Benchmark, Example
 from motion_offsets.cli_arguments import load_pipeline
 from motion_offsets.errors import BadInputError
@@ -26,7 +27,6 @@ from motion_offsets.trajectories import align_time, offsets_at, reverse_time, sa
 from motion_offsets.video import whole_file
 from motion_offsets.visualization import draw_flow, draw_trajectories
 
-DECONVOLUTION = "map"
 SAMPLES = (5, 9, 15, 45)
 SIDE, CROP_SIDE, TRACKS_SIDE = 560, 300, 1100  # pixels: long side of a panel, side of a crop, long side of the tracks
 CURVES_ACROSS = 14  # trajectories along a square picture

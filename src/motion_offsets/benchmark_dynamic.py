@@ -21,6 +21,7 @@ import torch
 from scipy import stats
 from torch import Tensor
 
+from .benchmark_deblurring import sharp_frame
 from .benchmark_photos import (
     Example,
     Progress,
@@ -234,17 +235,20 @@ class _Answer:
 
 
 def _answer(
-    case: DynamicCase, pipeline: BlurToVideoPipeline, dtype: torch.dtype | None, refine_steps: int, safe: bool
+    case: DynamicCase,
+    pipeline: BlurToVideoPipeline,
+    dtype: torch.dtype | None,
+    refine_steps: int,
+    safe: bool,
+    deconvolve: bool,
 ) -> _Answer:
     blurred = pipeline.preprocess(case.blurred[0])
     watch = Stopwatch(blurred.device)
     with watch.part("estimator"):
         points = pipeline.estimate(blurred, dtype=dtype)
-    deblurred = frames = consistency = explained = None
-    if pipeline.deblurrer is not None:
-        shared = points if pipeline.estimators_agree else None
-        with watch.part("deblurrer"):
-            deblurred = pipeline.deblur(blurred, shared, dtype=dtype)
+    frames = consistency = explained = None
+    deblurred = sharp_frame(pipeline, blurred, points, watch, dtype, deconvolve)
+    if deblurred is not None:
         with watch.part("refinement"):
             points = pipeline.refine(blurred, deblurred, points, refine_steps)
     with watch.part("direction of time"):
@@ -317,12 +321,14 @@ class DynamicBenchmark:
         cases: the scenes.
         refine_steps: of the motion on each photo, as :class:`~.pipeline_blur_to_video.BlurToVideoPipeline` takes it.
         safe: likewise.
+        deconvolve: see :func:`~.benchmark_deblurring.sharp_frame`.
     """
 
     rows_each = 1
 
-    def __init__(self, cases: DynamicCases, refine_steps: int = 0, safe: bool = False):
+    def __init__(self, cases: DynamicCases, refine_steps: int = 0, safe: bool = False, deconvolve: bool = False):
         self.cases, self.refine_steps, self.safe = cases, check_refine_steps(refine_steps), safe
+        self.deconvolve = deconvolve
 
     def __len__(self) -> int:
         return len(self.cases)
@@ -332,7 +338,8 @@ class DynamicBenchmark:
 
     def scores(self, number: int, pipeline: BlurToVideoPipeline, dtype: torch.dtype | None) -> Iterator[Score]:
         case = self.cases.case(self.cases.photos[number])
-        yield partial(_row, self.name(number), case, _answer(case, pipeline, dtype, self.refine_steps, self.safe))
+        answer = _answer(case, pipeline, dtype, self.refine_steps, self.safe, self.deconvolve)
+        yield partial(_row, self.name(number), case, answer)
 
     def example(self, number: int, pipeline: BlurToVideoPipeline) -> Example:
         case = self.cases.case(self.cases.photos[number])

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .benchmark_deblurring import sharp_frame
 from .benchmark_photos import (
     Example,
     Progress,
@@ -127,6 +128,7 @@ class MotionFlowBenchmark:
         limit: only the first so many photos.
         line_kernels: also reblur with the line kernels of the estimated displacements, rounded to whole pixels, as the
             paper does for Sun et al. and Gong et al. (``line_reblur_psnr``, ``line_reblur_ssim``).
+        deconvolve: see :func:`~.benchmark_deblurring.sharp_frame`.
 
     Raises:
         BadInputError: no folder, no photo in it, or a limit below 1.
@@ -134,8 +136,14 @@ class MotionFlowBenchmark:
 
     rows_each = FLOWS_PER_PHOTO
 
-    def __init__(self, images: str | os.PathLike[str], limit: int | None = None, line_kernels: bool = False):
-        self.photos, self.line_kernels = photos_of(images, limit), line_kernels
+    def __init__(
+        self,
+        images: str | os.PathLike[str],
+        limit: int | None = None,
+        line_kernels: bool = False,
+        deconvolve: bool = False,
+    ):
+        self.photos, self.line_kernels, self.deconvolve = photos_of(images, limit), line_kernels, deconvolve
 
     def __len__(self) -> int:
         return len(self.photos)
@@ -147,7 +155,7 @@ class MotionFlowBenchmark:
         photo = self.photos[number]
         sharp = pipeline.preprocess(photo).float().cpu()
         for pair in motion_flow_pairs(sharp, str(photo)):
-            yield partial(_score, pair, *_answers(pair, pipeline, dtype), self.line_kernels)
+            yield partial(_score, pair, *_answers(pair, pipeline, dtype, self.deconvolve), self.line_kernels)
 
     def example(self, number: int, pipeline: BlurToVideoPipeline) -> Example:
         photo = self.photos[number]
@@ -176,7 +184,7 @@ def evaluate_motion_flow(
 
 
 def _answers(
-    pair: MotionFlowPair, pipeline: BlurToVideoPipeline, dtype: torch.dtype | None
+    pair: MotionFlowPair, pipeline: BlurToVideoPipeline, dtype: torch.dtype | None, deconvolve: bool
 ) -> tuple[Tensor, Tensor, Tensor | None, dict[str, float | None]]:
     """The displacement, the true sharp frame reblurred by the motion, the deblurred image, and the seconds it took."""
     blurred = pipeline.preprocess(pair.blurred[0])
@@ -185,12 +193,8 @@ def _answers(
         control_points = pipeline.estimate(blurred, dtype=dtype)
     ends = offsets_at(control_points, [-1.0, 1.0], pipeline.trajectory)
     reblurred = pipeline.reblur(pair.sharp.to(blurred.device), control_points)
-    deblurred = None
-    if pipeline.deblurrer is not None:
-        shared = control_points if pipeline.estimators_agree else None
-        with watch.part("deblurrer"):
-            deblurred = pipeline.deblur(blurred, shared, dtype=dtype)
-        deblurred = deblurred.float().cpu()
+    deblurred = sharp_frame(pipeline, blurred, control_points, watch, dtype, deconvolve)
+    deblurred = None if deblurred is None else deblurred.float().cpu()
     return (ends[:, 1] - ends[:, 0]).float().cpu(), reblurred.float().cpu(), deblurred, watch.figures()
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from .benchmark_deblurring import sharp_frame
 from .benchmark_photos import Example, Row, Score, data_sha256, image_sha256, means
 from .data.pairs import load_pairs
 from .data.sequences import load_sequences
@@ -48,6 +49,7 @@ class PairsBenchmark:
         limit: only the first so many pairs.
         split: ``train``, ``validation`` or ``test``.
         window: how many consecutive frames are averaged to a blurred picture, odd, where the source is of frames.
+        deconvolve: see :func:`~.benchmark_deblurring.sharp_frame`.
 
     Raises:
         BadInputError: no such source or split, or a limit below 1.
@@ -61,10 +63,12 @@ class PairsBenchmark:
         limit: int | None = None,
         split: str = "test",
         window: int | None = None,
+        deconvolve: bool = False,
     ):
         if limit is not None and limit < 1:
             raise BadInputError(f"--limit is {limit}; give the number of pairs to use, at least 1")
         self.pairs: Any = load_pairs(source, split) if window is None else load_sequences(source, split, window=window)
+        self.deconvolve = deconvolve
         self._length = len(self.pairs) if limit is None else min(limit, len(self.pairs))
 
     def __len__(self) -> int:
@@ -76,7 +80,7 @@ class PairsBenchmark:
 
     def scores(self, number: int, pipeline: BlurToVideoPipeline, dtype: torch.dtype | None) -> Iterator[Score]:
         pair = self.example(number, pipeline)
-        yield partial(_row, self.name(number), pair, _answer(pair, pipeline, dtype))
+        yield partial(_row, self.name(number), pair, _answer(pair, pipeline, dtype, self.deconvolve))
 
     def example(self, number: int, pipeline: BlurToVideoPipeline) -> Example:
         pair = self.pairs[number]
@@ -109,7 +113,7 @@ class _Answer:
     seconds: dict[str, float | None]
 
 
-def _answer(pair: Example, pipeline: BlurToVideoPipeline, dtype: torch.dtype | None) -> _Answer:
+def _answer(pair: Example, pipeline: BlurToVideoPipeline, dtype: torch.dtype | None, deconvolve: bool) -> _Answer:
     """As many frames as the pair has."""
     blurred, sharp = (pipeline.preprocess(picture[0]) for picture in (pair.blurred, pair.sharp))
     watch = Stopwatch(blurred.device)
@@ -117,11 +121,8 @@ def _answer(pair: Example, pipeline: BlurToVideoPipeline, dtype: torch.dtype | N
         points = pipeline.estimate(blurred, dtype=dtype)
     ends = offsets_at(points, [-1.0, 1.0], pipeline.trajectory)
     reblurred = pipeline.reblur(sharp, points)
-    deblurred = frames = of_frames = None
-    if pipeline.deblurrer is not None:
-        shared = points if pipeline.estimators_agree else None
-        with watch.part("deblurrer"):
-            deblurred = pipeline.deblur(blurred, shared, dtype=dtype)
+    frames = of_frames = None
+    deblurred = sharp_frame(pipeline, blurred, points, watch, dtype, deconvolve)
     if pair.frames is not None:
         times = sample_times(pair.frames.shape[1])
         with watch.part("direction of time"):

@@ -18,6 +18,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 from torch.nn import functional
 
+from .benchmark_deblurring import sharp_frame
 from .benchmark_photos import Example, Row, Score, data_sha256, image_sha256, means, photo_generator, photos_of
 from .consistency import MAX_PSNR, mean_offset_length
 from .errors import BadInputError
@@ -101,6 +102,7 @@ class UnblurredBenchmark:
         images: the folder.
         limit: only the first so many photos.
         safe: as :class:`~.pipeline_blur_to_video.BlurToVideoPipeline` takes it.
+        deconvolve: see :func:`~.benchmark_deblurring.sharp_frame`.
 
     Raises:
         BadInputError: no folder, no photo in it, or a limit below 1.
@@ -108,8 +110,14 @@ class UnblurredBenchmark:
 
     rows_each = len(KINDS)
 
-    def __init__(self, images: str | os.PathLike[str], limit: int | None = None, safe: bool = False):
-        self.photos, self.safe = photos_of(images, limit), safe
+    def __init__(
+        self,
+        images: str | os.PathLike[str],
+        limit: int | None = None,
+        safe: bool = False,
+        deconvolve: bool = False,
+    ):
+        self.photos, self.safe, self.deconvolve = photos_of(images, limit), safe, deconvolve
 
     def __len__(self) -> int:
         return len(self.photos)
@@ -118,8 +126,6 @@ class UnblurredBenchmark:
         return self.photos[number].name
 
     def scores(self, number: int, pipeline: BlurToVideoPipeline, dtype: torch.dtype | None) -> Iterator[Score]:
-        if pipeline.deblurrer is None:
-            raise BadInputError("unblurred asks what the deblurrer leaves alone; give a --deblurrer")
         photo = pipeline.preprocess(self.photos[number]).float().cpu()
         for kind in KINDS:
             picture = unblurred_picture(photo, kind, self.name(number))
@@ -127,9 +133,9 @@ class UnblurredBenchmark:
             watch = Stopwatch(given.device)
             with watch.part("estimator"):
                 points = pipeline.estimate(given, dtype=dtype)
-            shared = points if pipeline.estimators_agree else None
-            with watch.part("deblurrer"):
-                deblurred = pipeline.deblur(given, shared, dtype=dtype)
+            deblurred = sharp_frame(pipeline, given, points, watch, dtype, self.deconvolve)
+            if deblurred is None:
+                raise BadInputError("unblurred asks what the deblurrer leaves alone; give a --deblurrer")
             if self.safe:
                 deblurred = pipeline.blend_back(given, deblurred, pipeline.reblur(deblurred, points))
             length = mean_offset_length(points, pipeline.trajectory, pipeline.num_samples)

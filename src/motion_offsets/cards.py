@@ -21,7 +21,7 @@ TRAINING = "training.json"
 
 RUNS = ("<!-- runs -->\n", "<!-- /runs -->\n")
 
-_ROW = re.compile(r"^(\| `(\w+)`[^|]*\| )([0-9.]+)(?= )", re.MULTILINE)
+_ROW = re.compile(r"^(\| `(\w+)`[^|]*\| )(-?[0-9.]+)(?= )", re.MULTILINE)
 
 
 def model_card(

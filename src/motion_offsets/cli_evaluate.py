@@ -17,7 +17,10 @@ def evaluate(
         str, typer.Option(help="Estimator or pipeline: bundled name, folder, or org/name on the Hub.")
     ] = DEFAULT_ESTIMATOR,
     deblurrer: Annotated[
-        str | None, typer.Option(help="Deblurrer, named likewise; by default the bundled one; none: motion alone.")
+        str | None,
+        typer.Option(
+            help="Deblurrer, named likewise, or the bundled one; none: motion alone; map: deconvolution along it."
+        ),
     ] = None,
     label_maps: Annotated[
         str | None, typer.Option(help="bsd-dynamic: folder of PNG label maps of the photos, to cut objects from.")

@@ -17,6 +17,7 @@ import torch
 from tqdm import tqdm
 from transformers.utils import SAFE_WEIGHTS_NAME, cached_file
 
+from .benchmark_deblurring import DECONVOLUTION, NO_DEBLURRER
 from .benchmark_dynamic import DynamicBenchmark, DynamicCases
 from .benchmark_motion_flow import MotionFlowBenchmark
 from .benchmark_pairs import PairsBenchmark
@@ -39,6 +40,7 @@ __all__ = [
     "answered_with",
     "checkpoint_sha256",
     "described",
+    "load_measured",
     "open_benchmark",
     "run",
     "to_json",
@@ -46,7 +48,6 @@ __all__ = [
 ]
 
 BENCHMARKS = ("bsd-motion-flow", "bsd-dynamic", "gopro", "unblurred")
-NO_DEBLURRER = "none"
 
 
 def run(
@@ -72,7 +73,8 @@ def run(
         benchmark: one of :data:`BENCHMARKS`.
         images: folder of sharp photos; for ``gopro`` the data set, a folder, a ZIP file or a Hub name.
         model: estimator, or a pipeline that brings its own deblurrer: plain name, folder or Hub name.
-        deblurrer: deblurrer by name; by default the pipeline's own, or the bundled one. ``"none"``: motion alone.
+        deblurrer: deblurrer by name; by default the pipeline's own, or the bundled one. ``"none"``: motion alone;
+            ``"map"``: no network but deconvolution along the estimated motion, the conventional row of Table 5.
         limit: only the first so many photos.
         output: JSON file to write the result to as well.
         device: as everywhere on the command line.
@@ -92,14 +94,20 @@ def run(
         BadInputError: an unknown benchmark, or anything else that cannot be used; nothing is computed before.
     """
     questions = open_benchmark(
-        benchmark, images, limit, label_maps, window=window, refine_steps=refine_steps, safe=safe
+        benchmark,
+        images,
+        limit,
+        label_maps,
+        window=window,
+        refine_steps=refine_steps,
+        safe=safe,
+        deblurrer=deblurrer,
     )
     place = pick_device(device)
     precision = None if dtype == "auto" else pick_dtype(dtype, place)
     # The file is claimed first: a name that cannot be written is refused before minutes of work.
     with nullcontext() if output is None else whole_file(output, (".json",)) as partial:
-        wanted = None if deblurrer == NO_DEBLURRER else deblurrer
-        pipeline = load_pipeline(model, wanted, deblurs=deblurrer != NO_DEBLURRER).to(place)
+        pipeline = load_measured(model, deblurrer).to(place)
         started = time.perf_counter()
         with tqdm(desc=benchmark, unit="image", file=sys.stderr, mininterval=2) as bar:
             figures = run_benchmark(questions, pipeline, precision, _show_on(bar))
@@ -120,6 +128,7 @@ def open_benchmark(
     window: int | None = None,
     refine_steps: int = 0,
     safe: bool = False,
+    deblurrer: str | None = None,
 ) -> Benchmark:
     """The questions of a benchmark.
 
@@ -132,9 +141,11 @@ def open_benchmark(
         window: ``gopro`` only, see :class:`~motion_offsets.benchmark_pairs.PairsBenchmark`.
         refine_steps: ``bsd-dynamic`` only, see :class:`~motion_offsets.benchmark_dynamic.DynamicBenchmark`.
         safe: ``bsd-dynamic`` and ``unblurred`` only.
+        deblurrer: what is going to answer, as for :func:`run`.
 
     Raises:
-        BadInputError: an unknown benchmark, something that it does not take, or images that cannot be used.
+        BadInputError: an unknown benchmark, something that it does not take or that wants a deblurrer where there is
+            none, or images that cannot be used.
     """
     if name not in BENCHMARKS:
         raise BadInputError(f"benchmark is {name!r}; it has to be one of {', '.join(BENCHMARKS)}")
@@ -151,16 +162,48 @@ def open_benchmark(
         raise BadInputError(f"{name} takes no refine steps; bsd-dynamic does")
     if safe and name not in ("bsd-dynamic", "unblurred"):
         raise BadInputError(f"{name} takes no --safe; bsd-dynamic and unblurred do")
+    if deblurrer == NO_DEBLURRER:
+        _check_needs_no_sharp_frame(name, refine_steps, safe)
+    deconvolve = deblurrer == DECONVOLUTION
     if window is not None or name == "bsd-dynamic":
         check_opencv()
     ssim(torch.zeros(1, 3, 16, 16), torch.zeros(1, 3, 16, 16))  # says at once if what it needs is not installed
     if name == "gopro":
-        return PairsBenchmark(images, limit, window=window)
+        return PairsBenchmark(images, limit, window=window, deconvolve=deconvolve)
     if name == "unblurred":
-        return UnblurredBenchmark(images, limit, safe)
+        return UnblurredBenchmark(images, limit, safe, deconvolve)
     if label_maps is not None:
-        return DynamicBenchmark(DynamicCases(images, [images], [label_maps], limit), refine_steps, safe)
-    return MotionFlowBenchmark(images, limit, line_kernels)
+        return DynamicBenchmark(DynamicCases(images, [images], [label_maps], limit), refine_steps, safe, deconvolve)
+    return MotionFlowBenchmark(images, limit, line_kernels, deconvolve)
+
+
+def _check_needs_no_sharp_frame(name: str, refine_steps: int, safe: bool) -> None:
+    """Refuse what would be without effect, and yet be recorded, where there is the motion alone."""
+    for given, what in (
+        (refine_steps, f"refine steps are {refine_steps}: the motion is fitted"),
+        (safe, "safe is given: it blends the photo"),
+        (name == "unblurred", "unblurred asks what the deblurrer leaves alone: it looks"),
+    ):
+        if given:
+            raise BadInputError(f"{what} with a sharp frame, and the deblurrer is none; give a --deblurrer")
+
+
+def load_measured(model: str, deblurrer: str | None) -> BlurToVideoPipeline:
+    """The pipeline that is measured.
+
+    Args:
+        model: as for :func:`run`.
+        deblurrer: likewise.
+
+    Raises:
+        BadInputError: a model cannot be loaded, or a pipeline's folder holds no deblurrer and none is named.
+    """
+    if deblurrer in (NO_DEBLURRER, DECONVOLUTION):
+        return load_pipeline(model, deblurs=False)
+    pipeline = load_pipeline(model, deblurrer)
+    if pipeline.deblurrer is None:
+        raise BadInputError(f"{model}: holds no deblurrer; name one, or give --deblurrer {NO_DEBLURRER}")
+    return pipeline
 
 
 def answered_with(refine_steps: int, safe: bool) -> dict[str, Any]:
@@ -183,10 +226,12 @@ def described(
     for part, name in names.items():
         file = weight_file(name, part)
         sizes |= size_figures(part, getattr(pipeline, part), None if file is None else file.stat().st_size)
+    if deblurrer == DECONVOLUTION:
+        sizes |= size_figures("deblurrer", None, None)
     return {
         "benchmark": benchmark,
         "model": os.fspath(model),
-        "deblurrer": names.get("deblurrer"),
+        "deblurrer": deblurrer if deblurrer == DECONVOLUTION else names.get("deblurrer"),
         **figures,
         "trajectory": pipeline.trajectory,
         "num_samples": pipeline.num_samples,
@@ -240,11 +285,11 @@ def weight_file(name: str | os.PathLike[str], part: str) -> Path | None:
 
 
 def model_names(model: str, deblurrer: str | None) -> dict[str, str]:
-    """The names of the parts that :func:`~motion_offsets.cli_arguments.load_pipeline` joins."""
+    """The names of the networks that :func:`load_measured` joins."""
     whole = is_pipeline(model)
     parts = pipeline_components(resolve_name(model)) if whole else {}
     names = {"estimator": parts.get("estimator", model)}
-    if deblurrer != NO_DEBLURRER:
+    if deblurrer not in (NO_DEBLURRER, DECONVOLUTION):
         own = parts.get("deblurrer", model) if whole else DEFAULT_DEBLURRER
         names["deblurrer"] = own if deblurrer is None else deblurrer
     return names

@@ -41,12 +41,12 @@ class Stopwatch:
         return {f"{name}_seconds": self.seconds.get(name, whole if name == "extraction" else None) for name in PARTS}
 
 
-def size_figures(part: str, network: torch.nn.Module, file_bytes: int | None) -> dict[str, float | None]:
+def size_figures(part: str, network: torch.nn.Module | None, file_bytes: int | None) -> dict[str, float | None]:
     """``..._parameters`` of a network, their ``..._float32_mb``, as the paper's Table 5 counts, and ``..._file_mb`` of
-    the weight file; a megabyte is a million bytes."""
-    count = sum(parameter.numel() for parameter in network.parameters())
+    the weight file; a megabyte is a million bytes. ``None`` of what has no network."""
+    count = None if network is None else sum(parameter.numel() for parameter in network.parameters())
     return {
         f"{part}_parameters": count,
-        f"{part}_float32_mb": 4 * count / 1e6,
+        f"{part}_float32_mb": None if count is None else 4 * count / 1e6,
         f"{part}_file_mb": None if file_bytes is None else file_bytes / 1e6,
     }

@@ -194,7 +194,22 @@ def _dynamic_tables(result: dict[str, Any]) -> str:
             f"known path, which departs from a straight line by {result['bend']:.2f} px (median); depth moves things "
             f"by {result['depth_effect']:.2f} px.",
             _markdown_table(rows),
+            _check_table(result),
         ]
+    )
+
+
+def _check_table(result: dict[str, Any]) -> str:
+    """The pipeline's own check, and whether it knows which answers are good."""
+    rows: list[tuple[Any, ...]] = [("", "mean", "rank correlation with the error")]
+    rows.append(
+        ("PSNR of the reblurred frame", result["consistency_psnr"], result["consistency_rank_correlation"]),
+    )
+    rows.append(("share of the changes explained", result["explained"], result["explained_rank_correlation"]))
+    return (
+        "The pipeline's own check, without the truth; below zero, its rank correlations with the trajectory error "
+        "(of the share, with the error's part of no motion's) tell good answers from bad ones.\n\n"
+        + _markdown_table(rows)
     )
 
 

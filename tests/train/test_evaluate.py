@@ -76,6 +76,31 @@ def test_two_processes_go_on_from_a_stopped_run(
         main()
 
 
+def test_safe_without_a_deblurrer_is_refused(
+    photos: Path, models: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ["evaluate.py", "unblurred", "--images", photos, *models[:2], "--deblurrer", "none", "--safe"]
+    monkeypatch.setattr(sys, "argv", [str(word) for word in (*command, "-o", tmp_path / "result.json")])
+    with pytest.raises(BadInputError, match="safe is given: .* the deblurrer is none; give a --deblurrer"):
+        main()
+    assert not list(tmp_path.iterdir())
+
+
+def test_rows_of_the_motion_alone_are_not_those_of_deconvolution(
+    photos: Path, models: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ["evaluate.py", "bsd-motion-flow", "--images", photos, *models[:2], "--limit", "1"]
+    command += ["-o", tmp_path / "result.json", "--deblurrer"]
+    monkeypatch.setattr(sys, "argv", [*map(str, command), "map"])
+    main()
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert result["deblurrer"] == "map"
+    assert result["deblur_psnr"] > 5
+    monkeypatch.setattr(sys, "argv", [*map(str, command), "none"])
+    with pytest.raises(BadInputError, match="holds rows of another model"):
+        main()
+
+
 def test_gopro_stands_beside_the_paper(pairs: Path, models: list[str]) -> None:
     result = run("gopro", pairs, model=models[1], deblurrer=models[3], limit=2)
     assert result["images"] == 2
