@@ -70,20 +70,6 @@ def test_layers_that_stand_still(photos: Path) -> None:
     assert any(0 < float((end.abs().sum((0, 1)) == 0).float().mean()) < 1 for end in ends)
 
 
-def test_places_without_texture_go_with_the_camera_if_asked(tmp_path: Path) -> None:
-    """All of a plain photo stands still; moved as one by the camera, it need not."""
-    Image.new("RGB", (120, 110), (90, 120, 200)).save(tmp_path / "sky.png")
-    plain = {"crop_size": 32, "margin": 24, "plain_level": 0.01}
-
-    def standing(**fields: object) -> list[bool]:
-        crops = MotionFlowCrops(tmp_path, 6, CropRecipe(**plain, **fields))
-        return [bool((crops[index]["ends"] == 0).all()) for index in range(6)]
-
-    assert standing() == [True] * 6
-    assert standing(plain_in_camera_motion=False) == [False] * 6
-    assert standing(plain_in_camera_motion=False, layered_share=1.0) == [True] * 6
-
-
 def test_photos_beyond_the_room_for_them_are_read_again(photos: Path) -> None:
     first, _ = (read_photo(path) for path in list_photos(photos))
     store = PhotoStore(photos, kept_bytes=first.nbytes)

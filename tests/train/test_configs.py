@@ -23,7 +23,6 @@ CONTINUED = (
     "etraj-bidirectional-linear",
     "etraj-cubic",
     "etraj-linear",
-    "etraj-quadratic-camera",
     "etraj-quadratic-dynamic",
     "etraj-quadratic-longer",
     "etraj-quadratic-plain",

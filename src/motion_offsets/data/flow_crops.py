@@ -45,8 +45,6 @@ class CropRecipe:
     plain_level: float = 0.0
     """Where the sharp image varies less than this within 17 pixels (its standard deviation), motion cannot be seen,
     and standing still is taught: otherwise the half-plane's usual motion would be learned for such places."""
-    plain_in_camera_motion: bool = True
-    """Whether that holds for crops that the camera moves as one, too; where not, such places go with the rest."""
     noise_share: float = 0.0
     """Crops with sensor noise on the blurred image."""
     noise_level: float = 0.02
@@ -80,32 +78,30 @@ class MotionFlowCrops(Dataset):
         # A share of 0 draws nothing, so that recipes without it give the crops they always gave.
         if self.recipe.defocus_share and generator.random() < self.recipe.defocus_share:
             sharp = defocus(sharp, generator.uniform(*DEFOCUS))
-        flow, layered = self._flow(generator, index / self.length)
+        flow = self._flow(generator, index / self.length)
         noise = (self.recipe.noise_share, self.recipe.noise_level, self.recipe.jpeg_share)
         blurred = degrade(blur_with_flow(sharp, flow, (margin, margin)), *noise, generator)
         displacement = torch.from_numpy(flow)
         ends = half_plane(torch.stack([-displacement / 2, displacement / 2]))
-        plain_level = self.recipe.plain_level if layered or self.recipe.plain_in_camera_motion else 0.0
         return {
             "blurred": blurred,
             "sharp": sharp,
-            "ends": ends * textured(sharp, margin, plain_level),
+            "ends": ends * textured(sharp, margin, self.recipe.plain_level),
             "known": torch.ones(1, size, size),
             "gamma": 1.0,
         }
 
-    def _flow(self, generator: np.random.Generator, progress: float) -> tuple[np.ndarray, bool]:
-        """The flow, and whether several regions move in their own ways."""
+    def _flow(self, generator: np.random.Generator, progress: float) -> np.ndarray:
         recipe = self.recipe
         flow = self._scene_flow(generator)
         last = recipe.layered_share if recipe.final_layered_share is None else recipe.final_layered_share
         if generator.random() >= recipe.layered_share + (last - recipe.layered_share) * progress:
-            return flow, False
+            return flow
         # Many independent motions in a crop say more about direction than one motion repeated at every pixel.
         regions = random_regions(recipe.crop_size, int(generator.integers(2, recipe.most_regions + 1)), generator)
         for region in range(1, int(regions.max()) + 1):
             flow = np.where(regions == region, self._scene_flow(generator, recipe.layer_still_share), flow)
-        return flow, True
+        return flow
 
     def _scene_flow(self, generator: np.random.Generator, still_share: float | None = None) -> np.ndarray:
         size = self.recipe.crop_size
