@@ -1,6 +1,7 @@
 """Tables of the shipped weights beside the paper's figures: ``python train/shipped_tables.py``.
 
-They are made of the results beside the weights, which ``evaluate`` wrote; ``train/README.md`` shows them.
+They are made of the results that ``evaluate`` wrote, beside the weights and in ``results/``; ``train/README.md`` shows
+them.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from typing import Any
 
 from reproduce_tables import BLURRED, DEBLUR, GOPRO, NO_MOTION, REBLUR, Row, Table, to_markdown
 
-MODELS = Path(__file__).resolve().parents[1] / "hub" / "models"
+RESULTS = Path(__file__).resolve().parent / "results"
+MODELS = RESULTS.parents[1] / "hub" / "models"
 TRAJECTORIES = ("zero-constraint", "linear", "bidirectional-linear", "quadratic", "cubic")
 ESTIMATORS = tuple(Row(f"etraj-{name}", f"paper, {name}") for name in TRAJECTORIES)
 DYNAMIC = {
@@ -30,14 +32,19 @@ TABLES = (
         ("no motion at all", ("trajectory_error_zero", "track_distance_zero", "blurred_psnr")),
         tuple(Row(row.name) for row in ESTIMATORS),
     ),
-    Table("gopro", "bsd-dynamic", DEBLUR, GOPRO, BLURRED, (Row("ma-dmphn", "paper, MA-DMPHN quadratic"),)),
+    Table("gopro", "bsd-dynamic", DEBLUR, GOPRO, BLURRED, (Row("ma-dmphn", "paper, MA-DMPHN quadratic"), Row("map"))),
 )
 
 
 def shipped_results(table: Table) -> dict[Row, dict[str, Any]]:
     """What was measured for each row of a table."""
     name = "evaluation" if table.benchmark == "bsd-motion-flow" else f"evaluation-{table.benchmark}"
-    return {row: json.loads((MODELS / row.name / f"{name}.json").read_text()) for row in table.rows}
+    results = {}
+    for row in table.rows:
+        beside_weights = MODELS / row.name / f"{name}.json"
+        file = beside_weights if beside_weights.is_file() else RESULTS / f"{table.benchmark}-{row.name}.json"
+        results[row] = json.loads(file.read_text())
+    return results
 
 
 if __name__ == "__main__":

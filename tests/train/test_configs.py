@@ -30,7 +30,6 @@ CONTINUED = (
     "etraj-zero-constraint",
     "ma-dmphn-dynamic",
     "ma-dmphn-levels",
-    "ma-dmphn-longer",
     "ma-dmphn-still",
     "paper/gopro-quadratic-fast",
 )
