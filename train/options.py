@@ -75,6 +75,10 @@ class TrainingOptions:
     mixed_precision: str = field(default="no", metadata={"help": "no, bf16 or fp16"})
     compile: bool = field(default=False, metadata={"help": "compile the model with torch.compile"})
     seed: int = field(default=0, metadata={"help": "of weights, crops and motions"})
+    shards: str | None = field(
+        default=None, metadata={"help": "folder in which crops are rendered once and read over and over"}
+    )
+    shard_crops: int = field(default=8192, metadata={"help": "number of crops that are rendered there"})
     data_workers: int = field(default=0, metadata={"help": "processes that make crops; 0: the training process"})
 
     high_pass_start: bool = field(
@@ -126,6 +130,7 @@ class TrainingOptions:
             "validate_every",
             "checkpoint_every",
             "validation_count",
+            "shard_crops",
         ):
             _require(self, name, getattr(self, name) >= 1, "at least 1")
         for name in ("warmup_steps", "data_workers"):
@@ -230,7 +235,7 @@ class TrainingOptions:
         fields = dataclasses.asdict(self)
         for name in ("images", "validation_images", "objects", "label_maps", "pairs"):
             fields[name] = [_last_names(folder) for folder in fields[name]]
-        for name in ("start_from", "estimator", "validation_pairs"):
+        for name in ("start_from", "estimator", "validation_pairs", "shards"):
             fields[name] = fields[name] and _last_names(fields[name])
         for name in ("output_dir", "resume", "report_to", "push_to_hub"):
             del fields[name]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -20,6 +21,7 @@ from transformers import PreTrainedModel
 from motion_offsets.benchmark_motion_flow import motion_flow_pairs
 from motion_offsets.configuration_etraj import EtrajConfig
 from motion_offsets.configuration_ma_dmphn import MaDmphnConfig
+from motion_offsets.data.crop_shards import CropShards, render_crops
 from motion_offsets.data.flow_crops import MotionFlowCrops
 from motion_offsets.data.pair_crops import PairCrops
 from motion_offsets.data.pairs import load_pairs
@@ -34,6 +36,8 @@ from motion_offsets.visualization import draw_trajectories
 
 LossAndTerms = tuple[Tensor, dict[str, Tensor]]
 TIMES_DRAWN = 15
+# Options that the crops depend on.
+MADE_OF = ("images", "objects", "label_maps", "pairs", "dynamic_share", "pairs_share", "crops", "scenes", "seed")
 
 
 @dataclass
@@ -92,6 +96,14 @@ class _CropStage:
 
     def dataset(self, length: int) -> Dataset:
         """The crops of the whole run, in the order in which they are seen."""
+        options = self.options
+        if not options.shards:
+            return self._source(length)
+        record = options.record()
+        render_crops(self._source(options.shard_crops), Path(options.shards), {name: record[name] for name in MADE_OF})
+        return CropShards(Path(options.shards), length, options.seed)
+
+    def _source(self, length: int) -> Dataset:
         options, recipe, seed = self.options, self.options.recipe(), self.options.seed
         flow_share = 1 - options.dynamic_share - options.pairs_share
         sources: list[tuple[Dataset, float]] = []

@@ -140,7 +140,9 @@ class Run:
     def _batches(self) -> Iterator[dict[str, torch.Tensor]]:
         """The batches that are left. Of the crops of a step, each process takes the next ``batch_size`` in turn."""
         options = self.options
-        dataset = self.stage.dataset(options.steps * self.crops_per_step)
+        # Crops that are to be kept are rendered by one process of each machine.
+        with self.accelerator.local_main_process_first():
+            dataset = self.stage.dataset(options.steps * self.crops_per_step)
         remaining = Subset(dataset, range(self.step * self.crops_per_step, len(dataset)))
         loader = DataLoader(
             remaining,

@@ -148,6 +148,25 @@ def test_what_is_validated_is_what_is_saved(photos: Path, tmp_path: Path) -> Non
     assert half == pytest.approx(again_half, rel=1e-2)  # what is saved is rounded to float16
 
 
+def test_crops_are_rendered_once_and_read_over_and_over(photos: Path, tmp_path: Path) -> None:
+    common = ["--images", str(photos), *TINY, *ESTIMATOR, "--flow_weight", "0.02", "--shard_crops", "4"]
+    common += ["--shards", str(tmp_path / "crops")]
+    run_here(*common, "--steps", "2", "--output_dir", str(tmp_path / "one"))
+    written = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "crops").iterdir()}
+    run_here(*common, "--steps", "5", "--output_dir", str(tmp_path / "two"))
+    assert {path.name: path.stat().st_mtime_ns for path in (tmp_path / "crops").iterdir()} == written
+    flows = [
+        [json.loads(line)["flow"] for line in (tmp_path / run / "metrics.jsonl").open() if '"flow"' in line]
+        for run in ("one", "two")
+    ]
+    assert flows[0][0] == pytest.approx(flows[1][0])  # the same first crops, and after four of them these turned
+    assert len(flows[1]) == 5
+    record = json.loads((tmp_path / "one" / "model" / "training.json").read_text())
+    assert record["options"]["shard_crops"] == 4
+    with pytest.raises(BadInputError, match=r"its crops have seed 0, not 1"):
+        run_here(*common, "--steps", "2", "--seed", "1", "--output_dir", str(tmp_path / "three"))
+
+
 def test_another_run_in_the_same_folder_is_refused(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
