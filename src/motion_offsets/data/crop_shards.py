@@ -21,7 +21,7 @@ from .augmentation import half_plane
 # What a crop is kept as: pictures and masks in 8 bits, offsets in half precision (1/32 of a pixel at 64 pixels).
 KEPT_AS = {"blurred": np.uint8, "sharp": np.uint8, "ends": np.float16, "known": np.uint8, "gamma": np.float32}
 PICTURES = ("blurred", "sharp")
-MADE_OF = "made_of.json"
+_RECORD = "made_of.json"
 
 
 class CropShards(Dataset):
@@ -87,7 +87,7 @@ def render_crops(source: Dataset, folder: Path, made_of: Mapping[str, Any]) -> N
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         _write(source, partial)
-        (partial / MADE_OF).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+        (partial / _RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
         partial.rename(folder)
     except OSError as error:
         raise BadInputError(
@@ -115,7 +115,7 @@ def _write(source: Dataset, folder: Path) -> None:
 def _check_made_of(folder: Path, record: Mapping[str, Any]) -> None:
     right = "give another folder, or remove this one"
     try:
-        found = json.loads((folder / MADE_OF).read_text(encoding="utf-8"))
+        found = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         raise BadInputError(f"{folder}: is there and holds no crops; {right}") from None
     for name, value in record.items():
