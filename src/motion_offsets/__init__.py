@@ -13,11 +13,13 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from .configuration_etraj import EtrajConfig
     from .configuration_ma_dmphn import MaDmphnConfig
+    from .configuration_motion_guided import MotionGuidedConfig
     from .errors import BadInputError
     from .exposure import create_blur, warp
     from .image_processing_motion_offsets import MotionOffsetsImageProcessor
     from .modeling_etraj import EtrajModel
     from .modeling_ma_dmphn import MaDmphnForImageDeblurring
+    from .modeling_motion_guided import MotionGuidedForImageDeblurring
     from .motion_aware_conv import motion_aware_conv2d
     from .pipeline_blur_to_video import BlurToVideoPipeline
     from .trajectories import offsets_at
@@ -29,6 +31,8 @@ _HOME = {
     "EtrajModel": "modeling_etraj",
     "MaDmphnConfig": "configuration_ma_dmphn",
     "MaDmphnForImageDeblurring": "modeling_ma_dmphn",
+    "MotionGuidedConfig": "configuration_motion_guided",
+    "MotionGuidedForImageDeblurring": "modeling_motion_guided",
     "MotionOffsetsImageProcessor": "image_processing_motion_offsets",
     "create_blur": "exposure",
     "motion_aware_conv2d": "motion_aware_conv",
@@ -41,6 +45,8 @@ _AUTO_CLASSES = (
     "EtrajModel",
     "MaDmphnConfig",
     "MaDmphnForImageDeblurring",
+    "MotionGuidedConfig",
+    "MotionGuidedForImageDeblurring",
     "MotionOffsetsImageProcessor",
 )
 
@@ -51,6 +57,8 @@ __all__ = [
     "EtrajModel",
     "MaDmphnConfig",
     "MaDmphnForImageDeblurring",
+    "MotionGuidedConfig",
+    "MotionGuidedForImageDeblurring",
     "MotionOffsetsImageProcessor",
     "__version__",
     "create_blur",
@@ -77,11 +85,13 @@ def _register_auto_classes() -> None:
 
     from .configuration_etraj import EtrajConfig
     from .configuration_ma_dmphn import MaDmphnConfig
+    from .configuration_motion_guided import MotionGuidedConfig
     from .image_processing_motion_offsets import MotionOffsetsImageProcessor
     from .modeling_etraj import EtrajModel
     from .modeling_ma_dmphn import MaDmphnForImageDeblurring
+    from .modeling_motion_guided import MotionGuidedForImageDeblurring
 
-    for config in (EtrajConfig, MaDmphnConfig):
+    for config in (EtrajConfig, MaDmphnConfig, MotionGuidedConfig):
         AutoConfig.register(config.model_type, config, exist_ok=True)
         # One processor for either backend: whichever transformers asks for, ours needs Pillow and NumPy only. Into the
         # mapping itself, because transformers 5.17 without torchvision has no AutoImageProcessor to register with.
@@ -90,6 +100,8 @@ def _register_auto_classes() -> None:
     AutoModel.register(EtrajConfig, EtrajModel, exist_ok=True)
     AutoModel.register(MaDmphnConfig, MaDmphnForImageDeblurring, exist_ok=True)
     AutoModelForImageToImage.register(MaDmphnConfig, MaDmphnForImageDeblurring, exist_ok=True)
+    AutoModel.register(MotionGuidedConfig, MotionGuidedForImageDeblurring, exist_ok=True)
+    AutoModelForImageToImage.register(MotionGuidedConfig, MotionGuidedForImageDeblurring, exist_ok=True)
 
 
 def __dir__() -> list[str]:
