@@ -1,4 +1,4 @@
-"""Training the motion-guided deblurrer: with true, disturbed and estimated motion, so that better motion always helps."""
+"""Training the motion-guided deblurrer with true, disturbed and estimated motion, so that better motion helps."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from motion_offsets.metrics import psnr
 from motion_offsets.modeling_etraj import EtrajModel
 from motion_offsets.modeling_motion_guided import MotionGuidedForImageDeblurring
 
-# How wrong a disturbed motion is: factors of its length, turns in radians, and smooth errors of so many pixels at most.
+# How wrong a disturbed motion is: factors of its length, turns in radians, and the largest smooth error in pixels.
 LENGTHS = (0.6, 1.4)
 TURN = 0.3
 ERROR = 4.0

@@ -20,6 +20,7 @@ from motion_offsets.data.scene_sampling import SceneRecipe
 from motion_offsets.errors import BadInputError
 
 STAGES = ("estimator", "deblurrer", "motion-guided")
+CONFIGS = {"estimator": EtrajConfig, "deblurrer": MaDmphnConfig, "motion-guided": MotionGuidedConfig}
 TRACKERS = ("trackio", "tensorboard", "wandb")
 # Fields that the other stage has no use for: given there, they would be silently without effect.
 OF_ESTIMATOR = ("high_pass_start", "flow_weight", "reblur_from", "ssim_from")
@@ -234,8 +235,8 @@ class TrainingOptions:
     def _check_motion_guided(self, config: MotionGuidedConfig) -> None:
         if not self.estimator:
             raise BadInputError(
-                "estimator is not given; a motion-guided deblurrer needs a trained one: a folder, org/name on the Hub, "
-                "or a bundled name such as etraj-quadratic"
+                "estimator is not given; a motion-guided deblurrer needs a trained one: a folder, org/name on the "
+                "Hub, or a bundled name such as etraj-quadratic"
             )
         if self.true_motion + self.disturbed_motion > 1:
             raise BadInputError(
