@@ -248,9 +248,7 @@ class TrainingOptions:
 
     def model_fields(self) -> dict[str, Any]:
         """The fields that go to the model's config."""
-        config = {"estimator": EtrajConfig, "deblurrer": MaDmphnConfig, "motion-guided": MotionGuidedConfig}[
-            self.stage
-        ]
+        config = CONFIGS[self.stage]
         fields = _known_fields("model", self.model, config)
         if fields.get("estimator_config") is not None:
             _known_fields("model estimator_config", fields["estimator_config"], EtrajConfig)
