@@ -1,6 +1,5 @@
 """Configuration of the motion-guided deblurrer: a few steps of deconvolution along the trajectories, then a U-Net."""
 
-import math
 from typing import Any
 
 from transformers import PreTrainedConfig
@@ -17,19 +16,19 @@ class MotionGuidedConfig(BundledNamesMixin, PreTrainedConfig):
     r"""Configuration of [`MotionGuidedForImageDeblurring`].
 
     Args:
-        widths (`tuple[int, ...]`, defaults to `(32, 64, 128, 192)`):
+        widths (`tuple[int, ...]`, defaults to `(32, 64, 96, 128)`):
             Channels of the U-Net at 1/2, 1/4, 1/8, ... of the photo's resolution; two levels or more.
-        encoder_blocks (`tuple[int, ...]`, defaults to `(1, 1, 2, 3)`):
+        encoder_blocks (`tuple[int, ...]`, defaults to `(0, 1, 2, 4)`):
             Residual blocks per level on the way down; the last number is that of the coarsest level.
         decoder_blocks (`tuple[int, ...]`, defaults to `(1, 1, 2)`):
             Residual blocks per level on the way up, finest level first, one entry fewer than `widths`.
         num_stages (`int`, defaults to 1):
             U-Nets in a row, each preceded by deconvolution of the estimate of the one before.
-        deconvolution_steps (`tuple[int, ...]`, defaults to `(2, 8)`):
+        deconvolution_steps (`tuple[int, ...]`, defaults to `(1, 3, 8)`):
             Numbers of deconvolution steps, in rising order, after which the estimate is shown to the U-Net. Empty: the
             U-Net sees the photo and its motion alone.
         step_size (`float`, defaults to 1.0):
-            Size of a deconvolution step, above 0 and below 2.
+            Size of a deconvolution step, above 0 and at most 1.
         trajectory (`str`, defaults to `"quadratic"`):
             Trajectory that the control points belong to (eq. 12-14); not `"zero-constraint"`.
         num_samples (`int`, defaults to 15):
@@ -43,11 +42,11 @@ class MotionGuidedConfig(BundledNamesMixin, PreTrainedConfig):
     model_type = "motion-guided"
     _auto_class = "AutoConfig"  # saved with its code, for whoever has not installed this package
 
-    widths: tuple[int, ...] | list[int] = (32, 64, 128, 192)
-    encoder_blocks: tuple[int, ...] | list[int] = (1, 1, 2, 3)
+    widths: tuple[int, ...] | list[int] = (32, 64, 96, 128)
+    encoder_blocks: tuple[int, ...] | list[int] = (0, 1, 2, 4)
     decoder_blocks: tuple[int, ...] | list[int] = (1, 1, 2)
     num_stages: int = 1
-    deconvolution_steps: tuple[int, ...] | list[int] = (2, 8)
+    deconvolution_steps: tuple[int, ...] | list[int] = (1, 3, 8)
     step_size: float = 1.0
     trajectory: str = "quadratic"
     num_samples: int = 15
@@ -96,8 +95,8 @@ class MotionGuidedConfig(BundledNamesMixin, PreTrainedConfig):
         valid = isinstance(steps, tuple) and all(_is_whole(step, 1) for step in steps)
         _require(self, "deconvolution_steps", valid and list(steps) == sorted(set(steps)), "rising positive integers")
         size = self.step_size
-        valid = isinstance(size, (int, float)) and not isinstance(size, bool) and math.isfinite(size) and 0 < size < 2
-        _require(self, "step_size", valid, "a number above 0 and below 2")
+        valid = isinstance(size, (int, float)) and not isinstance(size, bool) and 0 < size <= 1
+        _require(self, "step_size", valid, "a number above 0 and at most 1")
         check_num_samples(self.num_samples)
         num_control_points(self.trajectory, self.num_samples)
         _require(self, "trajectory", self.trajectory != "zero-constraint", "a trajectory whose order in time is known")
