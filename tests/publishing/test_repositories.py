@@ -207,7 +207,7 @@ def test_the_space_carries_package_and_models(hub: Hub, checkout: Path) -> None:
     assert result.exit_code == 0, result.output
     files = hub.head("lab/motion-offsets", "spaces")
     assert hub.repo("lab/motion-offsets", "spaces").sdk == "gradio"
-    assert {"app.py", "motion_offsets/hub.py", "motion_offsets/_models/motion/model.safetensors"} < files.keys()
+    assert {"app.py", "motion_offsets/models/hub.py", "motion_offsets/_models/motion/model.safetensors"} < files.keys()
     assert "motion_offsets/_examples/clock.png" in files
     assert "sdk_version: " in files["README.md"].decode()
     requirements = files["requirements.txt"].decode().splitlines()
