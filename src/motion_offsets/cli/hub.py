@@ -22,7 +22,12 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show where in the program 
 
 
 def convert(
-    source: Annotated[str, typer.Argument(help="Motion-ETR's latest_net_offset.pth, or DMPHN's folder of .pkl.")],
+    source: Annotated[
+        str,
+        typer.Argument(
+            help="Motion-ETR's latest_net_offset.pth, DMPHN's folder of .pkl, or MAXIM's npm package, unpacked."
+        ),
+    ],
     output: Annotated[str, typer.Option("--output", "-o", metavar="OUT", help="Folder to write the model to.")],
     trajectory: Annotated[
         str | None, typer.Option(help="What the estimator was trained with: linear, bidirectional-linear, quadratic.")
@@ -30,7 +35,7 @@ def convert(
     stacks: Annotated[int | None, typer.Option(help="Only the first so many networks of a stack.")] = None,
     debug: Debug = False,
 ) -> None:
-    """Convert published Motion-ETR or DMPHN weights into a model folder of ours that computes the same."""
+    """Convert published Motion-ETR, DMPHN or MAXIM weights into a model folder of ours that computes the same."""
     from ..interchange.conversion import CONVERTED_NAMES
     from ..interchange.conversion import convert as converted
     from ..io.atomic import whole_folder

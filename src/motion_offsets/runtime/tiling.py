@@ -33,7 +33,9 @@ def overlap_of(margin: int) -> int:
     return 2 * margin + FADE
 
 
-def tile_layout(height: int, width: int, max_pixels: int, margin: int) -> tuple[list[Span], list[Span]]:
+def tile_layout(
+    height: int, width: int, max_pixels: int, margin: int, alignment: int = ALIGNMENT
+) -> tuple[list[Span], list[Span]]:
     """The ``(top, bottom)`` of each row of tiles and the ``(left, right)`` of each column, none above ``max_pixels``.
 
     Of all numbers of rows and columns those that compute the fewest pixels: every overlap is computed twice.
@@ -43,14 +45,15 @@ def tile_layout(height: int, width: int, max_pixels: int, margin: int) -> tuple[
         width: of the image.
         max_pixels: at least the smaller of :data:`SMALLEST_TILE` and the image.
         margin: border of a tile that is not used, pixels.
+        alignment: as in :func:`tile_spans`.
 
     Raises:
         BadInputError: no tile is that small.
     """
     choices = [
         (_sum(rows) * _sum(columns), len(rows) * len(columns), rows, columns)
-        for rows in _divisions(height, overlap_of(margin))
-        for columns in _divisions(width, overlap_of(margin))
+        for rows in _divisions(height, overlap_of(margin), alignment)
+        for columns in _divisions(width, overlap_of(margin), alignment)
         if _longest(rows) * _longest(columns) <= max_pixels
     ]
     if not choices:
@@ -58,10 +61,10 @@ def tile_layout(height: int, width: int, max_pixels: int, margin: int) -> tuple[
     return min(choices)[2:]
 
 
-def _divisions(length: int, overlap: int) -> Iterator[list[Span]]:
+def _divisions(length: int, overlap: int, alignment: int) -> Iterator[list[Span]]:
     """One tile, two, and so on, down to the smallest worth running."""
     for count in itertools.count(1):
-        spans = tile_spans(length, count, overlap)
+        spans = tile_spans(length, count, overlap, alignment)
         yield spans
         if _longest(spans) <= SMALLEST_SIDE:
             return
@@ -75,18 +78,18 @@ def _sum(spans: list[Span]) -> int:
     return sum(stop - start for start, stop in spans)
 
 
-def tile_spans(length: int, count: int, overlap: int) -> list[Span]:
+def tile_spans(length: int, count: int, overlap: int, alignment: int = ALIGNMENT) -> list[Span]:
     """``(start, stop)`` of ``count`` tiles that cover ``range(length)`` and overlap by ``overlap`` at least.
 
-    Starts are multiples of :data:`ALIGNMENT`; for that the last tile may be up to ``ALIGNMENT - 1`` longer than the
+    Starts are multiples of ``alignment``; for that the last tile may be up to ``alignment - 1`` longer than the
     others, which are of one length.
     """
     if count == 1:
         return [(0, length)]
-    # Rounding the starts can take up to ALIGNMENT - 1 from an overlap.
-    tile = math.ceil((length + (count - 1) * (overlap + ALIGNMENT - 1)) / count)
-    tile = -(-tile // ALIGNMENT) * ALIGNMENT
-    starts = [(length - tile) * index // (count - 1) // ALIGNMENT * ALIGNMENT for index in range(count)]
+    # Rounding the starts can take up to alignment - 1 from an overlap.
+    tile = math.ceil((length + (count - 1) * (overlap + alignment - 1)) / count)
+    tile = -(-tile // alignment) * alignment
+    starts = [(length - tile) * index // (count - 1) // alignment * alignment for index in range(count)]
     return [(start, start + tile if start < starts[-1] else length) for start in starts]
 
 
@@ -116,6 +119,7 @@ def run_tiled(
     margin: int,
     on_tile: Callable[[int, int], None] | None = None,
     agree: Callable[[Tensor, Tensor], Tensor] | None = None,
+    alignment: int = ALIGNMENT,
 ) -> Tensor:
     """Run a function from images to maps of the same size over overlapping tiles and blend what it gives.
 
@@ -130,13 +134,14 @@ def run_tiled(
         on_tile: called with (tiles done, tiles in all) after each tile.
         agree: where tiles overlap, ``agree(maps, reference)`` is blended in place of a tile's own ``maps``; the
             reference is what the tiles before it gave there. For answers that are right up to a symmetry.
+        alignment: what tiles start on multiples of, see :func:`tile_spans`.
 
     Returns:
         ``(B, D, H, W)`` in float32.
     """
     images = [images] if isinstance(images, Tensor) else images
     height, width = images[0].shape[-2:]
-    rows, columns = tile_layout(height, width, max_pixels, margin)
+    rows, columns = tile_layout(height, width, max_pixels, margin, alignment)
     total = len(rows) * len(columns)
     if total == 1:
         result = function(*images).float()
