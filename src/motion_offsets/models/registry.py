@@ -33,6 +33,13 @@ MODELS: dict[str, ModelEntry] = {
     "ma-dmphn": ModelEntry(
         "configuration_ma_dmphn", "MaDmphnConfig", "modeling_ma_dmphn", "MaDmphnForImageDeblurring", deblurs=True
     ),
+    "motion-guided": ModelEntry(
+        "configuration_motion_guided",
+        "MotionGuidedConfig",
+        "modeling_motion_guided",
+        "MotionGuidedForImageDeblurring",
+        deblurs=True,
+    ),
 }
 
 
