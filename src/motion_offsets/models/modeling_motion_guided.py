@@ -29,7 +29,9 @@ from transformers.utils import ModelOutput
 from ..errors import BadInputError
 from ..exposure.blur import expose
 from ..exposure.trajectories import offsets_at, sample_times, trajectory_basis
+from ..runtime.tiling import ESTIMATOR_MARGIN
 from .configuration_motion_guided import MotionGuidedConfig
+from .deblurring import DeblurrerMixin
 from .hub import BundledNamesMixin
 from .modeling_etraj import EtrajModel
 from .remote_code import SavedWithCodeMixin
@@ -80,10 +82,10 @@ def deconvolution_estimates(
         photo: the blurred image ``y``, ``(B, 3, H, W)``.
         start: the first ``z``, ``(B, 3, H, W)``.
         control_points: ``(B, 2K, H, W)``, pixels.
-        basis: ``(N, K)``, see :func:`~motion_offsets.trajectories.trajectory_basis`.
+        basis: ``(N, K)``, see :func:`~motion_offsets.exposure.trajectories.trajectory_basis`.
         steps: rising numbers of steps after which the estimate is returned.
         step_size: ``s``, above 0; 1 is the largest that is sure to converge.
-        padding_mode: as in :func:`~motion_offsets.exposure.create_blur`.
+        padding_mode: as in :func:`~motion_offsets.exposure.blur.create_blur`.
 
     Returns:
         For each of ``steps`` the estimate ``x`` and what it leaves unexplained, ``y - B x``, both ``(B, 3, H, W)``.
@@ -235,7 +237,7 @@ class MotionGuidedPreTrainedModel(BundledNamesMixin, SavedWithCodeMixin, PreTrai
                 init.zeros_(module.bias)
 
 
-class MotionGuidedForImageDeblurring(MotionGuidedPreTrainedModel):
+class MotionGuidedForImageDeblurring(DeblurrerMixin, MotionGuidedPreTrainedModel):
     """Deblurs photos along their exposure trajectories; see [`MotionGuidedConfig`].
 
     Example:
@@ -252,6 +254,25 @@ class MotionGuidedForImageDeblurring(MotionGuidedPreTrainedModel):
         self.stages = nn.ModuleList(GuidedStage(config) for _ in range(config.num_stages))
         self.estimator = EtrajModel(config.estimator_config) if config.estimator_config is not None else None
         self.post_init()
+
+    @property
+    def uses_motion(self) -> bool:
+        return True
+
+    @property
+    def own_estimator(self) -> EtrajModel | None:
+        return self.estimator
+
+    def tile_margin(self, motion_given: bool) -> int:
+        return ESTIMATOR_MARGIN  # deconvolution and the coarsest level both reach far
+
+    def sharpen(self, pixel_values: Tensor, control_points: Tensor | None, trajectory: str) -> Tensor:
+        if control_points is not None and trajectory != self.config.trajectory:
+            raise BadInputError(
+                f"the deblurrer takes {self.config.trajectory} trajectories and the estimator gives {trajectory}; "
+                "join an estimator and a deblurrer of one trajectory"
+            )
+        return self(pixel_values, control_points=control_points).sharp
 
     def sample_basis(self, device: torch.device | None = None, num_samples: int | None = None) -> Tensor:
         """The ``(N, K)`` float32 basis of the model's trajectory at N sample times, the config's by default."""

@@ -11,9 +11,9 @@ from ..errors import BadInputError
 from ..models.hub import pipeline_components
 from ..models.image_processing_motion_offsets import MotionOffsetsImageProcessor
 from ..models.modeling_etraj import EtrajModel
-from ..models.modeling_ma_dmphn import MaDmphnForImageDeblurring
+from ..models.registry import load_deblurrer
 
-_MODELS: dict[str, Any] = {"estimator": EtrajModel, "deblurrer": MaDmphnForImageDeblurring}
+_LOADERS: dict[str, Any] = {"estimator": EtrajModel.from_pretrained, "deblurrer": load_deblurrer}
 
 
 def load_components(folder: str, options: dict[str, Any]) -> dict[str, Any]:
@@ -21,13 +21,13 @@ def load_components(folder: str, options: dict[str, Any]) -> dict[str, Any]:
     bundled = pipeline_components(folder)
     dtype = options.pop("torch_dtype", None) or torch.float32
     components: dict[str, Any] = {}
-    for name, loader in _MODELS.items():
+    for name, loader in _LOADERS.items():
         if name in options:
             components[name] = options.pop(name)
         elif name in bundled:
-            components[name] = loader.from_pretrained(bundled[name], dtype=dtype)
+            components[name] = loader(bundled[name], dtype=dtype)
         elif (Path(folder) / name).is_dir():
-            components[name] = loader.from_pretrained(folder, subfolder=name, dtype=dtype)
+            components[name] = loader(folder, subfolder=name, dtype=dtype)
     if components.get("estimator") is None:
         raise BadInputError("holds no estimator; give a pipeline's folder that save_pretrained wrote")
     if "processor" in options:
