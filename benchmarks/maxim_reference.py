@@ -68,9 +68,7 @@ def graph_function(package: Path) -> Any:
         sys.exit(f"{package}: holds no model.json")
     weights = read_graph_model(file).weights
     content = json.loads(file.read_text(encoding="utf-8"))
-    definition = json_format.ParseDict(
-        content["modelTopology"], tf.compat.v1.GraphDef(), ignore_unknown_fields=True
-    )
+    definition = json_format.ParseDict(content["modelTopology"], tf.compat.v1.GraphDef(), ignore_unknown_fields=True)
     for node in definition.node:
         if node.op == "Const":
             node.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(weights[node.name]))

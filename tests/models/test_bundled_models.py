@@ -134,7 +134,10 @@ def test_cards_print_what_was_measured_and_how_it_was_trained(name: str) -> None
 
 
 def test_every_card_is_of_a_bundled_model() -> None:
-    assert {card.stem for card in CARDS.glob("*.md")} == set(bundled_models())
+    assert {card.stem for card in CARDS.glob("*.md")} == {
+        *bundled_models(),
+        "maxim-deblurring",
+    }  # the last is converted, not bundled
 
 
 def test_the_space_has_its_head() -> None:

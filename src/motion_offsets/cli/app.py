@@ -17,7 +17,7 @@ from .arguments import quiet
 from .evaluate import evaluate
 from .extract import extract
 from .hub import convert, export, publish
-from .options import Debug
+from .options import Deblurrer, Debug
 from .pictures import deblur, reblur, trajectories
 from .reporting import OUR_FAULT, reporting
 from .synthesize import synthesize
@@ -40,6 +40,7 @@ def _common(version: Annotated[bool, typer.Option("--version", help="Show the ve
 def demo(
     host: Annotated[str, typer.Option(help="Address to serve; 0.0.0.0 lets other machines in.")] = "127.0.0.1",
     port: Annotated[int | None, typer.Option(help="Port; by default the first free one from 7860.")] = None,
+    deblurrer: Deblurrer = None,
     mcp: Annotated[bool, typer.Option("--mcp", help="Be an MCP server too, so that assistants can call it.")] = False,
     debug: Debug = False,
 ) -> None:
@@ -51,7 +52,7 @@ def demo(
     from ..demo.server import serve
 
     try:
-        serve(host, port, mcp)
+        serve(host, port, mcp, deblurrer)
     except OSError as error:  # Gradio's own words when no port is free
         raise BadInputError(f"the page cannot be served at {host}, port {port or 7860}: {error}") from None
 

@@ -36,17 +36,15 @@ def convert(
     debug: Debug = False,
 ) -> None:
     """Convert published Motion-ETR, DMPHN or MAXIM weights into a model folder of ours that computes the same."""
-    from ..interchange.conversion import CONVERTED_NAMES
+    from ..interchange.conversion import CONVERTED_NAMES, save_converted
     from ..interchange.conversion import convert as converted
     from ..io.atomic import whole_folder
-    from ..models.image_processing_motion_offsets import MotionOffsetsImageProcessor
 
     quiet()
     target = Path(output).expanduser()
     with whole_folder(target, CONVERTED_NAMES) as folder:
         model = converted(source, trajectory, stacks)
-        model.save_pretrained(folder)
-        MotionOffsetsImageProcessor().save_pretrained(folder)
+        save_converted(model, folder)
     typer.echo(f"{source} -> {target} ({type(model).__name__}, {model.num_parameters():,} parameters)")
 
 

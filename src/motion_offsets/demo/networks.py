@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ..models.hub import DEFAULT_ESTIMATOR, bundled_models
+from ..models.registry import deblurrer_class
 from ..pipelines.answer import CONSISTENCY, MOTION, NO_DEBLURRER, SHARP_FRAME
 from ..pipelines.blur_to_video import BlurToVideoPipeline
 from ..pipelines.from_names import load_pipeline
@@ -31,6 +32,7 @@ _STEPS = {
 
 _pipes: dict[str, BlurToVideoPipeline] = {}
 _lock = threading.Lock()
+_deblurrer: str | None = None  # the bundled one
 
 
 def estimators() -> dict[str, str]:
@@ -44,11 +46,25 @@ def estimators() -> dict[str, str]:
     return dict(sorted(found.items(), key=lambda item: (item[0] != DEFAULT_ESTIMATOR, item[0])))
 
 
+def use_deblurrer(name: str | None) -> None:
+    """Make sharp frames with this deblurrer, loaded on first use; ``None`` for the bundled one.
+
+    Raises:
+        BadInputError: there is none of that name.
+    """
+    global _deblurrer
+    if name is not None:
+        deblurrer_class(name)
+    with _lock:
+        _deblurrer = name
+        _pipes.clear()
+
+
 def pipeline(model: str, device: str = "auto") -> BlurToVideoPipeline:
     """The one pipeline of a bundled estimator, loaded on first use; all of them share one deblurrer."""
     with _lock:
         if model not in _pipes:
-            pipe = load_pipeline(model)
+            pipe = load_pipeline(model, _deblurrer)
             make_stoppable(pipe.estimator)
             if _pipes:
                 pipe.register_modules(deblurrer=next(iter(_pipes.values())).deblurrer)

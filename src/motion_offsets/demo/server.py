@@ -10,8 +10,12 @@ import tempfile
 from ..runtime.allocation import keep_freed_memory
 
 
-def serve(host: str | None = None, port: int | None = None, mcp: bool = False) -> None:
-    """Serve the page until it is interrupted; without host and port, where Gradio's environment variables say."""
+def serve(host: str | None = None, port: int | None = None, mcp: bool = False, deblurrer: str | None = None) -> None:
+    """Serve the page until it is interrupted; without host and port, where Gradio's environment variables say.
+
+    Args:
+        deblurrer: what makes the sharp frames; by default the bundled one.
+    """
     keep_freed_memory()
     # Being told to end, as a container is, deletes the visitors' files as Ctrl-C does.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))
@@ -24,7 +28,9 @@ def serve(host: str | None = None, port: int | None = None, mcp: bool = False) -
         # Not before: parts of Gradio take that folder's name when they are imported.
         from .application import create, launch_settings
         from .limits import Limits
+        from .networks import use_deblurrer
 
+        use_deblurrer(deblurrer)
         limits = Limits()
         page, service = create(limits)
         try:

