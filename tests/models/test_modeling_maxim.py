@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from commands import assert_refused, run
 from transformers import AutoConfig, AutoModel, AutoModelForImageToImage
 
 from motion_offsets import BlurToVideoPipeline, EtrajConfig, EtrajModel, MaximConfig, MaximForImageDeblurring
@@ -122,6 +123,9 @@ def test_loss_of_a_constant_difference() -> None:
 
 def test_gradients_reach_every_weight() -> None:
     model = with_noise(make()).train()
+    for name, parameter in model.named_parameters():
+        if name.endswith("squeeze.bias"):  # a single unit here, which could be shut
+            parameter.data.fill_(2.0)
     model.gradient_checkpointing_enable()
     model(torch.rand(1, 3, 32, 24), sharp_pixel_values=torch.rand(1, 3, 32, 24)).loss.backward()
     without = [
@@ -140,7 +144,7 @@ def test_bfloat16_autocast_is_close() -> None:
         with torch.autocast("cpu", dtype=torch.bfloat16):
             rounded = model(photo).sharp
     assert rounded.dtype == torch.float32  # the photo that the last layer's image is added to
-    assert (rounded - exact).abs().mean() < 0.02 * (exact - photo).abs().mean() + 1e-3
+    assert (rounded - exact).abs().mean() < 0.1 * (exact - photo).abs().mean()
 
 
 @pytest.mark.parametrize(
@@ -199,9 +203,22 @@ def test_saved_it_loads_as_the_same_function_with_and_without_this_package(tmp_p
     torch.testing.assert_close(torch.load(tensors), expected)
 
 
+def test_fast_copies_give_the_same_and_export_is_refused(tmp_path: Path) -> None:
+    pipe = BlurToVideoPipeline(EtrajModel(EtrajConfig(base_channels=4)), with_noise(make(block_sizes=(16, 16, 8))))
+    assert pipe.deblurrer.size_multiple == (32, 32)
+    photo = torch.rand(1, 3, 16, 17)  # mirrored more than once
+    expected = pipe.deblur(photo)
+    fast = pipe.optimize(dtype=torch.float32, compile=False)
+    torch.testing.assert_close(fast.deblur(photo), expected)
+    pipe.deblurrer.save_pretrained(tmp_path / "maxim")
+    result = run("export", tmp_path / "maxim", "-o", tmp_path / "maxim.onnx")
+    assert_refused(result, "is a maxim, which cannot be exported")
+    assert not (tmp_path / "maxim.onnx").exists()
+
+
 def test_pipeline_deblurs_with_it_whole_and_in_tiles() -> None:
     """Asked for no motion, its frame is the model's own; tiles start on its multiples and stay within the bound."""
-    pipe = BlurToVideoPipeline(EtrajModel(EtrajConfig(base_channels=4)), with_noise(make()))
+    pipe = BlurToVideoPipeline(EtrajModel(EtrajConfig(base_channels=4)), with_noise(make(num_stages=1)))
     photo = torch.rand(1, 3, 40, 56)
     with torch.no_grad():
         expected = pipe.deblurrer(photo).sharp.clamp(0, 1)

@@ -79,7 +79,10 @@ def load_exportable(name: str | os.PathLike[str]) -> Model:
         kind = "pipeline" if whole else PreTrainedConfig.get_config_dict(source)[0].get("model_type")
     if kind not in MODELS:
         raise BadInputError(f"model '{os.fspath(name)}' is a {kind}; give an estimator or a deblurrer")
-    return MODELS[kind].model_class().from_pretrained(name).eval()
+    found = MODELS[kind].model_class()
+    if not getattr(found, "is_exportable", True):
+        raise BadInputError(f"model '{os.fspath(name)}' is a {kind}, which cannot be exported; give another model")
+    return found.from_pretrained(name).eval()
 
 
 def side_multiple(model: Model) -> tuple[int, int]:

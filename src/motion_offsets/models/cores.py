@@ -48,7 +48,13 @@ class DeblurrerCore(nn.Module):
 def pad_to_multiple(tensor: Tensor, multiple: tuple[int, int], mode: str) -> Tensor:
     """Continue ``(B, C, H, W)`` downwards and to the right until H and W are multiples."""
     rows, columns = (-size % step for size, step in zip(tensor.shape[2:], multiple, strict=True))
-    return functional.pad(tensor, (0, columns, 0, rows), mode=mode) if rows or columns else tensor
+    while rows or columns:
+        # A small photo is mirrored as often as it takes; torch mirrors once.
+        most = [side - 1 for side in tensor.shape[2:]] if mode == "reflect" else [rows, columns]
+        down, right = min(rows, most[0]), min(columns, most[1])
+        tensor = functional.pad(tensor, (0, right, 0, down), mode=mode)
+        rows, columns = rows - down, columns - right
+    return tensor
 
 
 def reduced_copy(model: nn.Module, dtype: torch.dtype) -> nn.Module:

@@ -22,6 +22,9 @@ class DeblurrerMixin:
     core_padding: ClassVar[str] = "replicate"
     """How its input continues to sides that are multiples of :attr:`size_multiple`, as ``functional.pad`` names it."""
 
+    is_exportable: ClassVar[bool] = True
+    """Whether it can be written as ONNX and as a ``torch.export`` program."""
+
     @property
     def uses_motion(self) -> bool:
         """Whether :meth:`sharpen` looks at control points; if not, it is given none."""

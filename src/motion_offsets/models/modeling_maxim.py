@@ -220,6 +220,7 @@ class MaximForImageDeblurring(DeblurrerMixin, MaximPreTrainedModel):
     auto_class_name = "AutoModel"
     tile_bytes = TILE_BYTES
     core_padding = "reflect"
+    is_exportable = False  # ONNX has no antialiased resizing as torch does it
 
     def __init__(self, config: MaximConfig) -> None:
         super().__init__(config)
