@@ -41,12 +41,10 @@ TILE_BYTES = 4200
 # The paper's loss: Charbonnier's, and a tenth of the difference of the spectra.
 CHARBONNIER_EPSILON = 1e-3
 FREQUENCY_WEIGHT = 0.1
-# An image starts as the photo, not as noise on it.
-IMAGE_GAIN = 0.01
 
 
 class ImageConv2d(PixelConv2d):
-    """Features to an image that is added to the photo."""
+    """Features to an image that is added to the photo; initially 0, so that training starts from the photo."""
 
     def __init__(self, channels: int) -> None:
         super().__init__(channels, 3, 3, padding=1)
@@ -199,8 +197,11 @@ class MaximPreTrainedModel(BundledNamesMixin, SavedWithCodeMixin, PreTrainedMode
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
-        if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)):
-            init.xavier_uniform_(module.weight, gain=IMAGE_GAIN if isinstance(module, ImageConv2d) else 1.0)
+        if isinstance(module, ImageConv2d):
+            init.zeros_(module.weight)
+            init.zeros_(module.bias)
+        elif isinstance(module, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)):
+            init.xavier_uniform_(module.weight)
             if module.bias is not None:
                 init.zeros_(module.bias)
         elif isinstance(module, AxisMixing):  # gates start near 1, as gMLP's
