@@ -36,7 +36,7 @@ from .multi_axis_mixing import (
 from .remote_code import SavedWithCodeMixin
 
 MIN_SIDE = 16
-# Measured peak, bytes per pixel of a tile: benchmarks/maxim_reference.py --memory.
+# An estimate, not yet measured: bytes per pixel of a tile at the peak.
 TILE_BYTES = 4200
 # The paper's loss: Charbonnier's, and a tenth of the difference of the spectra.
 CHARBONNIER_EPSILON = 1e-3
