@@ -10,11 +10,10 @@ from .errors import BadInputError
 from .trajectories import split_control_points
 
 try:
-    from motion_offsets.kernels import use_kernels
-    from motion_offsets.kernels.variation_cpu import variation_cpu
-except (ImportError, RuntimeError):  # no package (remote code of the Hub), no numba, or no folder for its cache
+    from motion_offsets.kernels import cpu_kernels, cpu_serves
+except ImportError:  # no package: remote code of the Hub
 
-    def use_kernels() -> bool:
+    def cpu_serves(name: str, check: str = "check") -> bool:
         return False
 
 
@@ -69,8 +68,8 @@ def total_variation_loss(control_points: Tensor, basis: Tensor) -> Tensor:
         control_points: ``(B, 2K, H, W)``, pixels.
         basis: ``(N, K)`` at the N sample times.
     """
-    if control_points.device.type == "cpu" and use_kernels() and basis.shape[1] <= 3:
-        return variation_cpu(control_points, basis)
+    if control_points.device.type == "cpu" and basis.shape[1] <= 3 and cpu_serves("variation_cpu"):
+        return cpu_kernels("variation_cpu").variation_cpu(control_points, basis)
     return total_variation_plain(control_points, basis)
 
 

@@ -137,7 +137,7 @@ def test_the_fast_path_equals_its_plain_twin(seed: int, monkeypatch: pytest.Monk
     pytest.importorskip("numba")
     one = scene(seed, lights_share=1.0)
     fast = render(one, WINDOW)
-    monkeypatch.setattr(dynamic_scenes, "use_kernels", lambda: False)
+    monkeypatch.setenv("MOTION_OFFSETS_KERNELS", "plain")
     plain = render(one, WINDOW)
     torch.testing.assert_close(fast.blurred, plain.blurred, atol=1e-4, rtol=1e-4)
     assert (fast.valid != plain.valid).float().mean() < 1e-3

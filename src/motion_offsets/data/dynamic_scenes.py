@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ..kernels import use_kernels
+from ..kernels import cpu_kernels, cpu_serves
 from .scene_geometry import CameraMotion, LayerMotion, apply, homographies
 
 GAMMA = 2.2
@@ -177,7 +177,7 @@ def render(scene: Scene, window: Window, frames: int | None = None, keep_frames:
     # Numbers of the layers that alone are seen in the sharp frame, on the layers' grid.
     labels = _onto_grid(torch.where(alone_at_0, seen_at_0, -1), view)
     frames_kept: list[Tensor] | None = [] if keep_frames else None
-    if view.layers.device.type == "cpu" and use_kernels() and frames_kept is None:
+    if view.layers.device.type == "cpu" and frames_kept is None and cpu_serves("scene_cpu"):
         total, valid = _expose_fast(view, times, labels, seen)
     else:
         total, valid = _expose_plain(view, times, labels, seen, frames_kept)
@@ -212,8 +212,7 @@ def _expose_plain(
 
 
 def _expose_fast(view: _View, times: Tensor, labels: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
-    from ..kernels.scene_cpu import expose_scene
-
+    expose_scene = cpu_kernels("scene_cpu").expose_scene
     back = torch.linalg.inv(homographies(view.scene.camera, view.scene.motion, times)).transpose(1, 2).numpy()
     corner, sums, valid = (view.window.left, view.window.top), [], []
     for number, layers in enumerate(view.layers.numpy()):

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..kernels import use_kernels
+from ..kernels import cpu_kernels, cpu_serves
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ def blur_with_flow(image: Tensor, flow: np.ndarray, margin: tuple[int, int] = (0
     kernels = [_cached_kernel(int(code // span), int(code % span - span // 2)) for code in codes]
     pixels = np.ascontiguousarray(image.detach().permute(1, 2, 0).numpy(), dtype=np.float32)
     index = index.reshape(flow.shape[1:]).astype(np.int32)
-    blur = _blur_fast if use_kernels() else _blur_plain
+    blur = cpu_kernels("line_blur_cpu").line_blur if cpu_serves("line_blur_cpu") else _blur_plain
     return torch.from_numpy(blur(pixels, index, kernels, margin)).permute(2, 0, 1)
 
 
@@ -158,9 +158,3 @@ def _blur_plain(pixels: np.ndarray, index: np.ndarray, kernels: list, margin: tu
         source_x = np.clip(x[:, None] + margin[0] + columns, 0, pixels.shape[1] - 1)
         out[y, x] = np.einsum("ptc,t->pc", pixels[source_y, source_x], weights)
     return out
-
-
-def _blur_fast(pixels: np.ndarray, index: np.ndarray, kernels: list, margin: tuple[int, int]) -> np.ndarray:
-    from ..kernels.line_blur_cpu import line_blur
-
-    return line_blur(pixels, index, kernels, margin)

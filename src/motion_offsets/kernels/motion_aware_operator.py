@@ -10,24 +10,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from . import TRITON_PIXELS, triton_serves, use_kernels
-
-try:
-    from . import motion_aware_cpu
-except (ImportError, RuntimeError):  # no numba, or no folder for its cache
-    motion_aware_cpu = None  # type: ignore[assignment]
+from . import TRITON_PIXELS, cpu_kernels, cpu_serves, triton_serves
 
 
 def fused(x: Tensor, motion_offsets: Tensor) -> bool:
     """Whether :func:`motion_aware_conv2d_fused` takes these tensors."""
     if x.numel() == 0:
         return False
-    return _triton(x, motion_offsets) or (x.device.type == "cpu" and _numba())
-
-
-@torch.compiler.assume_constant_result
-def _numba() -> bool:
-    return motion_aware_cpu is not None and use_kernels()
+    if _triton(x, motion_offsets):
+        return True
+    # A filter that is trained asks for gradients where its features need none.
+    check = "check_backward" if torch.is_grad_enabled() else "check"
+    return x.device.type == "cpu" and cpu_serves("motion_aware_cpu", check)
 
 
 def _triton(x: Tensor, motion_offsets: Tensor) -> bool:
@@ -37,7 +31,7 @@ def _triton(x: Tensor, motion_offsets: Tensor) -> bool:
 
 def _kernels(x: Tensor, motion_offsets: Tensor) -> Any:
     if not _triton(x, motion_offsets):
-        return motion_aware_cpu
+        return cpu_kernels("motion_aware_cpu")
     from . import motion_aware_triton
 
     return motion_aware_triton
