@@ -26,7 +26,7 @@ sys.path.insert(0, str(TRAIN))
 from config_files import read_options  # noqa: E402
 from stages import Stage, build_stage  # noqa: E402
 
-from motion_offsets.allocation import keep_freed_memory  # noqa: E402
+from motion_offsets.runtime.allocation import keep_freed_memory  # noqa: E402
 
 CONFIGS = TRAIN / "configs"
 STAGES = {

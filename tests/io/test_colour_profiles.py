@@ -13,7 +13,7 @@ import pytest
 from PIL import Image, ImageCms, TiffImagePlugin
 
 from motion_offsets.errors import BadInputError
-from motion_offsets.images import load_array, load_image
+from motion_offsets.io.images import load_array, load_image
 
 P3 = (0.680, 0.320, 0.265, 0.690, 0.150, 0.060)
 ADOBE = (0.640, 0.330, 0.210, 0.710, 0.150, 0.060)

@@ -12,7 +12,7 @@ import tifffile
 from PIL import Image
 
 from motion_offsets.errors import BadInputError
-from motion_offsets.images import load_array, load_image
+from motion_offsets.io.images import load_array, load_image
 
 
 @pytest.fixture(scope="module")

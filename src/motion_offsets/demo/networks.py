@@ -12,10 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..cli_arguments import load_pipeline, pick_device, pick_dtype
-from ..hub import DEFAULT_ESTIMATOR, bundled_models
-from ..pipeline_blur_to_video import BlurToVideoPipeline
-from ..trajectories import align_time
+from ..exposure.trajectories import align_time
+from ..models.hub import DEFAULT_ESTIMATOR, bundled_models
+from ..pipelines.blur_to_video import BlurToVideoPipeline
+from ..pipelines.from_names import load_pipeline
+from ..runtime.devices import pick_device, pick_dtype
 from . import text
 from .answers import Answer
 from .jobs import make_stoppable, step_current
