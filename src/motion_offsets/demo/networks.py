@@ -73,7 +73,7 @@ def find(model: str, photo: np.ndarray, memory: float) -> Answer:
     """
     pipe = pipeline(model)
     dtype = pick_dtype("auto", pipe.device)
-    with torch.inference_mode():
+    with torch.no_grad():
         pixel_values = pipe.preprocess(photo)
         step_current(text.STEP_MOTION, 0.1)
         control_points = pipe.estimate(pixel_values, memory, dtype)

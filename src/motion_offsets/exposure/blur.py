@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from ..errors import BadInputError
+from .precision import without_autocast
 from .sampling import forward_mode, sample, sample_by_index, second_derivative
 
 try:
@@ -101,6 +102,8 @@ def expose(
 
 def _average(sharp: Tensor, control_points: Tensor, basis: Tensor, padding_mode: str) -> Tensor:
     _check(sharp, control_points, basis, padding_mode)
+    if sharp.shape[0] == 0:
+        return sharp[..., : control_points.shape[2], : control_points.shape[3]]
     if not forward_mode() and fused(sharp, control_points):
         return expose_fused(sharp, control_points, basis, padding_mode == "zeros")
     return expose_plain(sharp, control_points, basis, padding_mode)
@@ -119,7 +122,7 @@ def _check(sharp: Tensor, control_points: Tensor, basis: Tensor, padding_mode: s
             f"control points have {control_points.shape[1]} channels; a basis of {basis.shape[1]} points wants "
             f"{2 * basis.shape[1]}"
         )
-    if sharp.shape[0] == 0 or control_points.shape[0] % sharp.shape[0]:
+    if control_points.shape[0] % sharp.shape[0] if sharp.shape[0] else control_points.shape[0]:
         raise BadInputError(f"{sharp.shape[0]} images do not go with {control_points.shape[0]} offset maps")
     rows, columns = (image - map_ for image, map_ in zip(sharp.shape[2:], control_points.shape[2:], strict=True))
     if rows != columns or rows < 0 or rows % 2:
@@ -145,7 +148,7 @@ def expose_plain(
     ys = torch.arange(height, dtype=work, device=sharp.device)[:, None] + margin
     xs = torch.arange(width, dtype=work, device=sharp.device) + margin
     total = torch.zeros(batch, sharp.shape[1], height, width, dtype=work, device=sharp.device)
-    with torch.autocast(sharp.device.type, enabled=False):  # a bf16 position is off by pixels in a large photo
+    with without_autocast(sharp):  # a bf16 position is off by pixels in a large photo
         for weights in basis.to(work):
             dx, dy = torch.einsum("k,bkchw->cbhw", weights, points)
             total = total + sampled(image, xs + dx, ys + dy, padding_mode)

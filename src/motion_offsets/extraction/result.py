@@ -126,7 +126,7 @@ def answer_photos(
         one = slice(index, index + 1)
         reblurred = pipe.reblur(sharp[one], control_points[one])
         if settings.safe:
-            with torch.inference_mode():  # as all of the pipeline's answers, which this changes
+            with torch.no_grad():
                 sharp[one] = pipe.blend_back(pixel_values[one], sharp[one], reblurred)
             reblurred = pipe.reblur(sharp[one], control_points[one])
         found.append(pipe.assess(pixel_values[one], sharp[one], reblurred, control_points[one]))

@@ -170,7 +170,7 @@ def _shards_of(source: str, split: str, column: str | None) -> Iterator[DataShar
     path = Path(source).expanduser()
     stem = re.sub(r"[^\w.-]+", "-", path.stem if path.exists() else source.removeprefix(HUB_PREFIX)) or "data"
     if path.is_file():
-        yield DataShard(source, lambda: _rows(*_opened(source, split, column)), stem)
+        yield DataShard(source, partial(_rows_of_file, source, split, column), stem)
         return
     data, chosen = _opened(source, split, column)
     count = data.num_shards
@@ -192,6 +192,12 @@ def _opened(source: str, split: str, column: str | None) -> tuple[Any, str]:
     chosen = _picture_column(source, data, column)
     data = _undecoded(source, data, chosen)
     return data.select_columns([chosen, _KEY] if _KEY in (data.column_names or ()) else [chosen]), chosen
+
+
+def _rows_of_file(
+    source: str, split: str, column: str | None
+) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    return _rows(*_opened(source, split, column))
 
 
 def _rows(data: Any, column: str) -> Iterator[tuple[str, Mapping[str, Any]]]:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..errors import BadInputError
+from ..exposure.precision import autocast_type, without_autocast
 from ..exposure.sampling import forward_mode, sample, sample_by_index, second_derivative
 
 try:
@@ -59,9 +60,9 @@ def motion_aware_conv2d(
         BadInputError: for shapes that do not fit each other.
     """
     _check(x, weight, bias, motion_offsets)
-    if torch.is_autocast_enabled(x.device.type) and x.dtype != torch.float64:
+    dtype = autocast_type(x)
+    if dtype is not None and x.dtype != torch.float64:
         # Offsets keep their precision: a bf16 position is off by pixels at the far end of a large photo.
-        dtype = torch.get_autocast_dtype(x.device.type)
         x, weight, bias = x.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
     # An exported graph has to run where this package is not.
     if not torch.compiler.is_exporting() and not forward_mode() and fused(x, motion_offsets):
@@ -90,8 +91,7 @@ def motion_aware_conv2d_plain(
     across = (columns + scale * motion_offsets[:, :, 0].to(work)).clamp(-2, width + 1)
     down = (rows + scale * motion_offsets[:, :, 1].to(work)).clamp(-2, height + 1)
     total = weight.new_zeros(()) if bias is None else bias.view(-1, 1, 1)
-    autocast = torch.is_autocast_enabled(x.device.type)
-    with torch.autocast(x.device.type, enabled=False) if autocast else nullcontext():
+    with nullcontext() if autocast_type(x) is None else without_autocast(x):
         taps = weight.flatten(2).permute(2, 0, 1)[..., None, None].unbind(0)
         for columns_of_tap, rows_of_tap, tap in zip(across.unbind(1), down.unbind(1), taps, strict=True):
             values = sampled(held, columns_of_tap, rows_of_tap, "zeros").to(x.dtype)

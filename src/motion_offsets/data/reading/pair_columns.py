@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -196,23 +197,24 @@ def _names_of(keys: Sequence[str] | None, count: int) -> list[tuple[str, int]]:
 
 def _numbered_stream(source: str, data: Any, names: Sequence[str]) -> IterableDataset:
     """The same and the checks, as the rows come by."""
-
-    def complete(row: dict[str, Any], index: int) -> dict[str, Any]:
-        fault = _find_fault(row["blurred"], row["sharp"], index)["fault"]
-        if fault:
-            raise BadInputError(f"{source}: {fault}; replace or remove it")
-        key = row.get(_KEY)
-        ((sequence, frame),) = _names_of([key], 1) if key else [("", index)]
-        return {
-            "blurred": row["blurred"],
-            "sharp": row["sharp"],
-            "sequence": row.get("sequence", sequence),
-            "frame": row.get("frame", frame),
-        }
-
+    complete = partial(_complete, source=source)  # and no closure, which workers that are spawned could not be sent
     spare = [name for name in names if name == _KEY]
     # Features given to map would count as applied already, and nothing would decode the pictures.
     return data.map(complete, with_indices=True, remove_columns=spare).cast(pair_features())
+
+
+def _complete(row: dict[str, Any], index: int, source: str) -> dict[str, Any]:
+    fault = _find_fault(row["blurred"], row["sharp"], index)["fault"]
+    if fault:
+        raise BadInputError(f"{source}: {fault}; replace or remove it")
+    key = row.get(_KEY)
+    ((sequence, frame),) = _names_of([key], 1) if key else [("", index)]
+    return {
+        "blurred": row["blurred"],
+        "sharp": row["sharp"],
+        "sequence": row.get("sequence", sequence),
+        "frame": row.get("frame", frame),
+    }
 
 
 def _one_line(error: BaseException) -> str:
