@@ -16,9 +16,11 @@ if TYPE_CHECKING:
     from .exposure.trajectories import offsets_at
     from .models.configuration_etraj import EtrajConfig
     from .models.configuration_ma_dmphn import MaDmphnConfig
+    from .models.configuration_motion_guided import MotionGuidedConfig
     from .models.image_processing_motion_offsets import MotionOffsetsImageProcessor
     from .models.modeling_etraj import EtrajModel
     from .models.modeling_ma_dmphn import MaDmphnForImageDeblurring
+    from .models.modeling_motion_guided import MotionGuidedForImageDeblurring
     from .models.motion_aware_conv import motion_aware_conv2d
     from .pipelines.blur_to_video import BlurToVideoPipeline
 
@@ -29,6 +31,8 @@ _HOME = {
     "EtrajModel": "models.modeling_etraj",
     "MaDmphnConfig": "models.configuration_ma_dmphn",
     "MaDmphnForImageDeblurring": "models.modeling_ma_dmphn",
+    "MotionGuidedConfig": "models.configuration_motion_guided",
+    "MotionGuidedForImageDeblurring": "models.modeling_motion_guided",
     "MotionOffsetsImageProcessor": "models.image_processing_motion_offsets",
     "create_blur": "exposure.blur",
     "motion_aware_conv2d": "models.motion_aware_conv",
@@ -41,6 +45,8 @@ _AUTO_CLASSES = (
     "EtrajModel",
     "MaDmphnConfig",
     "MaDmphnForImageDeblurring",
+    "MotionGuidedConfig",
+    "MotionGuidedForImageDeblurring",
     "MotionOffsetsImageProcessor",
 )
 
@@ -51,6 +57,8 @@ __all__ = [
     "EtrajModel",
     "MaDmphnConfig",
     "MaDmphnForImageDeblurring",
+    "MotionGuidedConfig",
+    "MotionGuidedForImageDeblurring",
     "MotionOffsetsImageProcessor",
     "__version__",
     "create_blur",
@@ -77,11 +85,13 @@ def _register_auto_classes() -> None:
 
     from .models.configuration_etraj import EtrajConfig
     from .models.configuration_ma_dmphn import MaDmphnConfig
+    from .models.configuration_motion_guided import MotionGuidedConfig
     from .models.image_processing_motion_offsets import MotionOffsetsImageProcessor
     from .models.modeling_etraj import EtrajModel
     from .models.modeling_ma_dmphn import MaDmphnForImageDeblurring
+    from .models.modeling_motion_guided import MotionGuidedForImageDeblurring
 
-    for config in (EtrajConfig, MaDmphnConfig):
+    for config in (EtrajConfig, MaDmphnConfig, MotionGuidedConfig):
         AutoConfig.register(config.model_type, config, exist_ok=True)
         # One processor for either backend: whichever transformers asks for, ours needs Pillow and NumPy only. Into the
         # mapping itself, because transformers 5.17 without torchvision has no AutoImageProcessor to register with.
@@ -90,6 +100,8 @@ def _register_auto_classes() -> None:
     AutoModel.register(EtrajConfig, EtrajModel, exist_ok=True)
     AutoModel.register(MaDmphnConfig, MaDmphnForImageDeblurring, exist_ok=True)
     AutoModelForImageToImage.register(MaDmphnConfig, MaDmphnForImageDeblurring, exist_ok=True)
+    AutoModel.register(MotionGuidedConfig, MotionGuidedForImageDeblurring, exist_ok=True)
+    AutoModelForImageToImage.register(MotionGuidedConfig, MotionGuidedForImageDeblurring, exist_ok=True)
 
 
 def __dir__() -> list[str]:

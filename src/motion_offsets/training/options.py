@@ -17,19 +17,28 @@ from ..data.scenes.scene_sampling import SceneRecipe
 from ..errors import BadInputError
 from ..models.configuration_etraj import EtrajConfig
 from ..models.configuration_ma_dmphn import MaDmphnConfig
+from ..models.configuration_motion_guided import MotionGuidedConfig
 
-STAGES = ("estimator", "deblurrer")
+STAGES = ("estimator", "deblurrer", "motion-guided")
+CONFIGS = {"estimator": EtrajConfig, "deblurrer": MaDmphnConfig, "motion-guided": MotionGuidedConfig}
 TRACKERS = ("trackio", "tensorboard", "wandb")
 # Fields that the other stage has no use for: given there, they would be silently without effect.
 OF_ESTIMATOR = ("high_pass_start", "flow_weight", "reblur_from", "ssim_from")
-OF_DEBLURRER = ("estimator", "freeze_estimator", "deconvolution_start", "pixel_loss", "frequency_weight")
+OF_DEBLURRER = ("freeze_estimator", "deconvolution_start")
+OF_BOTH_DEBLURRERS = ("estimator", "pixel_loss", "frequency_weight")
+OF_MOTION_GUIDED = ("true_motion", "disturbed_motion")
+USELESS = {
+    "estimator": OF_DEBLURRER + OF_BOTH_DEBLURRERS + OF_MOTION_GUIDED,
+    "deblurrer": OF_ESTIMATOR + OF_MOTION_GUIDED,
+    "motion-guided": OF_ESTIMATOR + OF_DEBLURRER,
+}
 
 
 @dataclass
 class TrainingOptions:
     """Everything a run depends on; the defaults are the paper's, but for ``steps``: it trains for 800 epochs."""
 
-    stage: str = field(default="estimator", metadata={"help": "estimator or deblurrer"})
+    stage: str = field(default="estimator", metadata={"help": "estimator, deblurrer or motion-guided"})
     images: list[str] = field(default_factory=list, metadata={"help": "folders of sharp photos to train on"})
     validation_images: list[str] = field(
         default_factory=list, metadata={"help": "folders of sharp photos to validate on"}
@@ -99,6 +108,13 @@ class TrainingOptions:
     pixel_loss: str = field(default="mse", metadata={"help": "deblurrer: mse (the paper) or l1"})
     frequency_weight: float = field(default=0.0, metadata={"help": "deblurrer: weight of the L1 loss on spectra"})
 
+    true_motion: float = field(
+        default=0.0, metadata={"help": "motion-guided: share of crops that are deblurred with their known motion"}
+    )
+    disturbed_motion: float = field(
+        default=0.0, metadata={"help": "motion-guided: share of crops whose known motion is disturbed first"}
+    )
+
     log_every: int = field(default=50, metadata={"help": "steps between two lines of losses"})
     validate_every: int = field(default=1000, metadata={"help": "steps between two validations"})
     checkpoint_every: int = field(default=1000, metadata={"help": "steps between two checkpoints"})
@@ -115,11 +131,13 @@ class TrainingOptions:
         self.scene_recipe()
         if self.stage == "estimator":
             self._check_losses(EtrajConfig(**fields), recipe)
-        else:
+        elif self.stage == "deblurrer":
             self._check_deblurrer(MaDmphnConfig(**fields))
+        else:
+            self._check_motion_guided(MotionGuidedConfig(**fields))
 
     def _check_values(self) -> None:
-        _require(self, "stage", self.stage in STAGES, "estimator or deblurrer")
+        _require(self, "stage", self.stage in STAGES, "estimator, deblurrer or motion-guided")
         _require(self, "pixel_loss", self.pixel_loss in ("mse", "l1"), "mse or l1")
         _require(self, "mixed_precision", self.mixed_precision in ("no", "bf16", "fp16"), "no, bf16 or fp16")
         for name in (
@@ -141,7 +159,7 @@ class TrainingOptions:
         _require(self, "flow_until", 0 < self.flow_until < math.inf, "a positive number")
         for name in ("ema_decay", "keep_of_start"):
             _require(self, name, 0 <= getattr(self, name) < 1, "at least 0 and below 1")
-        for name in ("dynamic_share", "pairs_share"):
+        for name in ("dynamic_share", "pairs_share", "true_motion", "disturbed_motion"):
             _require(self, name, 0 <= getattr(self, name) <= 1, "a share from 0 to 1")
         for name in self.report_to:
             _require(self, "report_to", name in TRACKERS, f"some of {', '.join(TRACKERS)}")
@@ -149,12 +167,12 @@ class TrainingOptions:
     def _check_stage(self) -> None:
         """Refuse what the stage has no use for."""
         defaults = _defaults()
-        other = OF_DEBLURRER if self.stage == "estimator" else OF_ESTIMATOR
-        for name in other:
+        for name in USELESS[self.stage]:
             if getattr(self, name) != defaults[name]:
+                users = " or ".join(stage for stage in STAGES if name not in USELESS[stage])
                 raise BadInputError(
                     f"{name} is {getattr(self, name)!r} and stage is {self.stage}, which has no use for it; leave it "
-                    f"out, or set stage to {STAGES[1 - STAGES.index(self.stage)]}"
+                    f"out, or set stage to {users}"
                 )
         if self.keep_of_start and not self.start_from:
             raise BadInputError(
@@ -214,9 +232,23 @@ class TrainingOptions:
         if self.deconvolution_start and self.start_from:
             raise BadInputError("deconvolution_start and start_from are both given; a run has one start")
 
+    def _check_motion_guided(self, config: MotionGuidedConfig) -> None:
+        if not self.estimator:
+            raise BadInputError(
+                "estimator is not given; a motion-guided deblurrer needs a trained one: a folder, org/name on the "
+                "Hub, or a bundled name such as etraj-quadratic"
+            )
+        if self.true_motion + self.disturbed_motion > 1:
+            raise BadInputError(
+                f"true_motion is {self.true_motion} and disturbed_motion {self.disturbed_motion}; together they must "
+                "be 1 at most"
+            )
+        if config.estimator_config is not None:
+            raise BadInputError("model has an estimator_config; leave it out, the estimator is trained by itself")
+
     def model_fields(self) -> dict[str, Any]:
         """The fields that go to the model's config."""
-        config = EtrajConfig if self.stage == "estimator" else MaDmphnConfig
+        config = CONFIGS[self.stage]
         fields = _known_fields("model", self.model, config)
         if fields.get("estimator_config") is not None:
             _known_fields("model estimator_config", fields["estimator_config"], EtrajConfig)

@@ -302,4 +302,8 @@ def _means(rows: list[dict[str, Tensor]]) -> dict[str, float]:
 
 def build_stage(options: TrainingOptions) -> Stage:
     """The stage that a config names."""
+    if options.stage == "motion-guided":
+        from .guided_stage import GuidedStage
+
+        return GuidedStage(options)
     return EstimatorStage(options) if options.stage == "estimator" else DeblurrerStage(options)
