@@ -118,7 +118,7 @@ def test_folder_that_save_to_disk_wrote(tmp_path: Path) -> None:
     both.save_to_disk(tmp_path / "saved")
     found = items(find_sources([str(tmp_path / "saved")], split="test"))
     assert [shown(item) for item in found] == [2, 3]
-    with pytest.raises(BadInputError, match="no split 'dev'; give --split, one of train, test"):
+    with pytest.raises(BadInputError, match="no split 'dev'; it holds train and test"):
         find_sources([str(tmp_path / "saved")], split="dev")
 
 
@@ -198,7 +198,7 @@ def test_pictures_that_lie_beside_the_table(tmp_path: Path) -> None:
 READ_FROM_HUB = """
 import hashlib, sys
 from motion_offsets.errors import BadInputError
-from motion_offsets.photo_sources import Share, find_sources
+from motion_offsets.extraction.sources import Share, find_sources
 for name, stream in find_sources(["hub:tester/pairs"]).streams(Share()):
     for item in stream:
         print(item.result, hashlib.sha256(item.photo.content).hexdigest())
@@ -218,6 +218,7 @@ def test_data_set_on_the_hub(tmp_path: Path) -> None:
         environment = os.environ | hub.environment(tmp_path / "home")
         command = [sys.executable, "-c", READ_FROM_HUB]
         read = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert read.stdout, read.stderr
     *rows, refusal = read.stdout.splitlines()
     names = ["tester-pairs-00000/00000000", "tester-pairs-00000/00000001", "tester-pairs-00001/00000000"]
     digests = [hashlib.sha256(png(value)).hexdigest() for value in (1, 2, 3)]

@@ -40,7 +40,9 @@ def load_components(folder: str, options: dict[str, Any]) -> dict[str, Any]:
             continue
         if name in bundled:
             if loading["variant"] is not None:
-                raise BadInputError(f"variant is {loading['variant']!r}; the bundled weights have none, so leave it out")
+                raise BadInputError(
+                    f"variant is {loading['variant']!r}; the bundled weights have none, so leave it out"
+                )
             components[name] = loader.from_pretrained(bundled[name], dtype=dtypes(name))
         elif (Path(folder) / name).is_dir():
             components[name] = loader.from_pretrained(folder, subfolder=name, dtype=dtypes(name), **loading)

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 _BUILDERS = {".parquet": "parquet", ".arrow": "arrow", ".tar": "webdataset"}
 _HUB_PREFIX = "hf://datasets/"
+# What save_to_disk leaves beside the rows.
+SAVED_TO_DISK = ("dataset_dict.json", "state.json")
 _ROLES = ("blurred", "sharp")
 # Columns of other data sets that name a sample: WebDataset's key.
 _KEY = "__key__"
@@ -48,7 +50,8 @@ def load_columns(
 
 
 def load_rows(source: str, split: str, streaming: bool, cache_dir: str | None, arguments: Mapping[str, Any]) -> Any:
-    """The rows of a Parquet, Arrow or tar file, of a folder of such files, or of ``org/name`` on the Hub.
+    """The rows of a Parquet, Arrow or tar file, of a folder of such files or of one that ``save_to_disk`` wrote, or of
+    ``org/name`` on the Hub.
 
     Raises:
         BadInputError: it does not exist, has no such split, or cannot be read.
@@ -64,6 +67,8 @@ def load_rows(source: str, split: str, streaming: bool, cache_dir: str | None, a
         # A file is not divided into splits, and so is train.
         name = _BUILDERS[path.suffix.lower()]
         given["data_files"] = {"train": [str(path)]}
+    elif is_saved_to_disk(path):
+        return _saved_to_disk(path, split, streaming)
     elif path.is_dir():
         name = str(path)
     try:
@@ -83,6 +88,30 @@ def load_rows(source: str, split: str, streaming: bool, cache_dir: str | None, a
         raise BadInputError(f"{source}: the Hub cannot be reached ({_one_line(error)}); check the network") from error
     except (ValueError, TypeError, OSError) as error:  # an unknown split, a bad argument, damaged files
         raise BadInputError(f"{source}: cannot be loaded ({_one_line(error)})") from error
+
+
+def is_saved_to_disk(folder: Path) -> bool:
+    """Whether a folder is what ``save_to_disk`` of ``datasets`` writes."""
+    return any((folder / name).is_file() for name in SAVED_TO_DISK)
+
+
+def _saved_to_disk(folder: Path, split: str, streaming: bool) -> Any:
+    import datasets
+
+    try:
+        found = datasets.load_from_disk(str(folder))
+    except (OSError, ValueError, KeyError) as error:  # pyarrow's own are among them
+        raise BadInputError(
+            f"{folder}: cannot be read ({_one_line(error)}); give a folder that save_to_disk wrote"
+        ) from error
+    if isinstance(found, datasets.DatasetDict):
+        wanted = next((name for name in (split, split_name(split)) if name in found), None)
+        if wanted is None:
+            raise BadInputError(f"{folder}: holds no split {split!r}; it holds {' and '.join(found)}")
+        found = found[wanted]
+    elif split_name(split) not in ("train", str(found.split)):
+        raise BadInputError(f"{folder}: holds no split {split!r}, as it is not divided into splits")
+    return found.to_iterable_dataset() if streaming else found
 
 
 def _known_split(split: str) -> str:
