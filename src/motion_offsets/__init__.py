@@ -83,25 +83,19 @@ def _register_auto_classes() -> None:
     from transformers import AutoConfig, AutoModel, AutoModelForImageToImage
     from transformers.models.auto.image_processing_auto import IMAGE_PROCESSOR_MAPPING
 
-    from .models.configuration_etraj import EtrajConfig
-    from .models.configuration_ma_dmphn import MaDmphnConfig
-    from .models.configuration_motion_guided import MotionGuidedConfig
     from .models.image_processing_motion_offsets import MotionOffsetsImageProcessor
-    from .models.modeling_etraj import EtrajModel
-    from .models.modeling_ma_dmphn import MaDmphnForImageDeblurring
-    from .models.modeling_motion_guided import MotionGuidedForImageDeblurring
+    from .models.registry import MODELS
 
-    for config in (EtrajConfig, MaDmphnConfig, MotionGuidedConfig):
-        AutoConfig.register(config.model_type, config, exist_ok=True)
+    for kind, entry in MODELS.items():
+        config, model = entry.config_class(), entry.model_class()
+        AutoConfig.register(kind, config, exist_ok=True)
         # One processor for either backend: whichever transformers asks for, ours needs Pillow and NumPy only. Into the
         # mapping itself, because transformers 5.17 without torchvision has no AutoImageProcessor to register with.
         backends = dict.fromkeys(("pil", "torchvision"), MotionOffsetsImageProcessor)
         IMAGE_PROCESSOR_MAPPING.register(config, backends, exist_ok=True)
-    AutoModel.register(EtrajConfig, EtrajModel, exist_ok=True)
-    AutoModel.register(MaDmphnConfig, MaDmphnForImageDeblurring, exist_ok=True)
-    AutoModelForImageToImage.register(MaDmphnConfig, MaDmphnForImageDeblurring, exist_ok=True)
-    AutoModel.register(MotionGuidedConfig, MotionGuidedForImageDeblurring, exist_ok=True)
-    AutoModelForImageToImage.register(MotionGuidedConfig, MotionGuidedForImageDeblurring, exist_ok=True)
+        AutoModel.register(config, model, exist_ok=True)
+        if entry.deblurs:
+            AutoModelForImageToImage.register(config, model, exist_ok=True)
 
 
 def __dir__() -> list[str]:

@@ -22,6 +22,7 @@ from motion_offsets.models.modeling_motion_guided import (
     MotionGuidedForImageDeblurring,
     deconvolution_estimates,
     motion_features,
+    path_samples,
 )
 
 SMALL: dict[str, Any] = {"widths": (4, 8), "encoder_blocks": (0, 1), "decoder_blocks": (1,)}
@@ -90,6 +91,20 @@ def test_motion_features_of_a_known_path() -> None:
     assert torch.allclose(features, torch.tensor([1.0, 0.5, 0.8660, 0.0, 0.5]), atol=1e-3)
 
 
+def test_path_samples_of_a_ramp_and_a_bump() -> None:
+    ramp = torch.arange(40.0).expand(1, 1, 8, 40)
+    bent = torch.tensor([-3.0, 0.0, 5.0, 0.0]).view(1, 4, 1, 1).expand(1, 4, 8, 40)
+    near, far = path_samples(ramp, bent, "quadratic", (1.0, 2.0))
+    # The mean of -3 and 5, and twice that where the path goes on straight.
+    assert torch.allclose(near[..., 6:-10], torch.tensor(1.0))
+    assert torch.allclose(far[..., 6:-10], torch.tensor(2.0))
+    bump = torch.zeros(1, 1, 8, 40)
+    bump[..., 20] = 1
+    (half,) = path_samples(bump, straight(6.0, 0.0, 8, 40), "quadratic", (0.5,))
+    assert half[0, 0, 4].nonzero().flatten().tolist() == [17, 20, 23]
+    assert half[0, 0, 4, [17, 20, 23]].tolist() == [0.5, -1.0, 0.5]
+
+
 @pytest.mark.parametrize("motion", [torch.zeros, torch.randn])
 def test_features_have_gradients_at_rest(motion: Any) -> None:
     points = motion(1, 4, 3, 3).requires_grad_()
@@ -155,6 +170,7 @@ def test_unpacked_output_is_a_tuple() -> None:
         ({"encoder_blocks": (1, 2, 3)}, "encoder_blocks is (1, 2, 3); it must be 2 integers"),
         ({"decoder_blocks": (1, 1)}, "decoder_blocks is"),
         ({"deconvolution_steps": (4, 2)}, "rising positive integers"),
+        ({"path_distances": (0.0, 1.0)}, "positive numbers"),
         ({"step_size": 1.5}, "above 0 and at most 1"),
         ({"trajectory": "zero-constraint"}, "trajectory is"),
         ({"num_samples": 4}, "num_samples is"),

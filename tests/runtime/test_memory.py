@@ -54,7 +54,7 @@ def test_tiles_leave_room_for_kept_memory_where_there_is_room() -> None:
 
 def test_a_bound_for_one_network_alone() -> None:
     """44 megapixels fit the estimator and not the deblurrer: no reason to run the one first."""
-    check_photo_fits(4e9, 44_000_000, deblurs=False)
+    check_photo_fits(4e9, 44_000_000, ESTIMATOR_BYTES)
     with pytest.raises(BadInputError):
         check_photo_fits(4e9, 44_000_000)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -18,8 +19,8 @@ from .extract import extract
 from .hub import convert, export, publish
 from .options import Debug
 from .pictures import deblur, reblur, trajectories
-from .reporting import OUR_FAULT, report, reporting
-from .synthesize import register as register_synthesize
+from .reporting import OUR_FAULT, reporting
+from .synthesize import synthesize
 
 app = typer.Typer(
     add_completion=False,
@@ -55,10 +56,19 @@ def demo(
         raise BadInputError(f"the page cannot be served at {host}, port {port or 7860}: {error}") from None
 
 
-for _command in (extract, deblur, trajectories, reblur, demo):
-    app.command()(reporting(_command))
-register_synthesize(app, reporting, report)
-for _command in (evaluate, convert, export, publish):
+COMMANDS: tuple[Callable[..., None], ...] = (
+    extract,
+    deblur,
+    trajectories,
+    reblur,
+    demo,
+    synthesize,
+    evaluate,
+    convert,
+    export,
+    publish,
+)
+for _command in COMMANDS:
     app.command()(reporting(_command))
 
 

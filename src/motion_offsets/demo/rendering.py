@@ -22,7 +22,7 @@ from ..errors import BadInputError
 from ..exposure.trajectories import offsets_at, sample_times
 from ..extraction.result import DRAWN_STRIDE
 from ..io.images import save_picture
-from ..io.motion_files import save_motion
+from ..io.motion_files import SavedMotion, save_motion
 from ..io.video import ping_pong, write_animation, write_video
 from ..pipelines.blur_to_video import frame_times
 from ..visualization.flow import draw_flow
@@ -168,7 +168,7 @@ def sharp_png(answer: Answer, folder: Path) -> Path:
 def offsets_npz(answer: Answer, settings: ClipSettings, folder: Path) -> Path:
     path = folder / "motion_offsets.npz"
     times = frame_times(int(settings.frames))
-    save_motion(path, answer.points(), pipeline(answer.model), times)
+    save_motion(path, SavedMotion(answer.points(), answer.trajectory, answer.num_samples), times)
     return path
 
 

@@ -244,7 +244,8 @@ def _picture_maker(
 
 def _on_main_process(read: Any, accelerator: Accelerator) -> Any:
     """What ``read`` returns there; what it refuses is refused on all processes."""
-    value, refusal = None, [None]
+    value: Any = None
+    refusal: list[str | None] = [None]
     if accelerator.is_main_process:
         try:
             value = read()

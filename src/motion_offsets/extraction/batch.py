@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Any
 from ..errors import BadInputError
 from ..io.atomic import check_replaceable
 from ..io.images import size_of
-from ..runtime.memory import DEBLURRER_BYTES, PHOTO_BYTES, check_photo_fits
+from ..runtime.memory import PHOTO_BYTES
 from .manifest import PHOTO_HASH, SETTINGS_HASH, Manifest, has_result, hash_photo, hash_settings
-from .result import Answer, LoadedPhoto, answer_photos, load_photo, write_answer
+from .result import ExtractedPhoto, LoadedPhoto, answer_photos, load_photo, write_answer
 from .sources import Item
 
 if TYPE_CHECKING:
@@ -174,7 +174,7 @@ class BatchExtraction:
             self._manifest.clear_unfinished(target)
             if self._resume and has_result(target, photo_hash, self._settings_hash):
                 return self._done(name, item, photo_hash, None)
-        check_photo_fits(self._settings.max_memory, width * height)
+        self._pipe.check_fits(self._settings.max_memory, width * height)
         room = width * height * PHOTO_BYTES
         if not self._room.take(room, wait=False):
             self._flush()  # or the photos that wait for company would wait for their own room
@@ -187,7 +187,7 @@ class BatchExtraction:
         if self._pending and self._pending[0].photo.pixel_values.shape != photo.pixel_values.shape:
             self._flush()
         self._pending.append(_Taken(item, target, photo_hash, photo, room))
-        fitting = self._settings.max_memory / (width * height * (PHOTO_BYTES + DEBLURRER_BYTES))
+        fitting = self._settings.max_memory / (width * height * (PHOTO_BYTES + self._pipe.tile_bytes))
         if len(self._pending) >= min(self._batch_size, fitting):
             self._flush()
         return None
@@ -217,7 +217,7 @@ class BatchExtraction:
 
     # A writer's thread
 
-    def _write(self, taken: _Taken, answer: Answer) -> None:
+    def _write(self, taken: _Taken, answer: ExtractedPhoto) -> None:
         name = str(taken.item)
 
         def on_step(step: str, done: int, total: int) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..exposure.consistency import Consistency
 from ..exposure.trajectories import (
-    align_time,
     offsets_at,
     sample_times,
     split_control_points,
@@ -27,8 +25,8 @@ from ..io.atomic import check_replaceable, whole_folder
 from ..io.images import EncodedPhoto, describe, save_picture, size_of
 from ..io.motion_files import SavedMotion, save_motion
 from ..io.video import write_animation, write_video
+from ..pipelines.answer import Answer
 from ..pipelines.blur_to_video import BlurToVideoPipeline
-from ..runtime.memory import check_photo_fits
 from ..version import versions
 from ..visualization.flow import draw_flow
 from ..visualization.paths import draw_trajectories
@@ -49,13 +47,11 @@ class LoadedPhoto:
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What the networks made of one photo; all maps are ``(1, C, H, W)`` on the pipeline's device."""
+class ExtractedPhoto:
+    """A photo and the pipeline's answer to it."""
 
     photo: LoadedPhoto
-    sharp: Tensor
-    control_points: Tensor
-    consistency: Consistency
+    answer: Answer
 
 
 def extract_photo(
@@ -76,7 +72,7 @@ def extract_photo(
     """
     check_replaceable(target)
     width, height = size_of(photo, pipe.processor.max_pixels)
-    check_photo_fits(settings.max_memory, width * height)
+    pipe.check_fits(settings.max_memory, width * height)
     on_step("load", 0, 1)
     answers = answer_photos(pipe, [load_photo(pipe, photo)], settings, on_step)
     return write_answer(pipe, answers[0], target, settings, on_step)
@@ -96,7 +92,7 @@ def answer_photos(
     settings: ExtractionSettings,
     on_step: OnStep,
     estimators_agree: bool | None = None,
-) -> list[Answer]:
+) -> list[ExtractedPhoto]:
     """Run the networks on photos of one size, together.
 
     Args:
@@ -104,57 +100,37 @@ def answer_photos(
     """
     clock = _Clock(share=len(photos))
     pixel_values = photos[0].pixel_values if len(photos) == 1 else torch.cat([photo.pixel_values for photo in photos])
-    pixel_values = pixel_values.to(pipe._execution_device)
-    estimated = pipe.estimate(pixel_values, settings.max_memory, settings.dtype, partial(on_step, "motion"))
-    clock.lap("motion")
-    share = pipe.estimators_agree if estimators_agree is None else estimators_agree
-    sharp = pipe.deblur(
-        pixel_values,
-        estimated if share else None,
-        settings.max_memory,
-        settings.dtype,
-        partial(on_step, "sharp frame"),
+    answer = pipe.answer(
+        pixel_values.to(pipe._execution_device),
+        share_offsets=estimators_agree,
+        refine_steps=settings.refine_steps,
+        safe=settings.safe,
+        max_memory=settings.max_memory,
+        dtype=settings.dtype,
+        on_step=on_step,
+        part=clock.part,
     )
-    clock.lap("sharp_frame")
-    if settings.refine_steps:
-        estimated = pipe.refine(pixel_values, sharp, estimated, settings.refine_steps)
-        clock.lap("refinement")
-    control_points = align_time(estimated, pipe.trajectory)
-    del estimated
-    found = []
-    for index in range(len(photos)):
-        one = slice(index, index + 1)
-        reblurred = pipe.reblur(sharp[one], control_points[one])
-        if settings.safe:
-            with torch.no_grad():
-                sharp[one] = pipe.blend_back(pixel_values[one], sharp[one], reblurred)
-            reblurred = pipe.reblur(sharp[one], control_points[one])
-        found.append(pipe.assess(pixel_values[one], sharp[one], reblurred, control_points[one]))
-        del reblurred
-    clock.lap("consistency")
     return [
-        Answer(
-            replace(photo, seconds=photo.seconds | clock.seconds),
-            sharp[index : index + 1],
-            control_points[index : index + 1],
-            consistency,
-        )
-        for index, (photo, consistency) in enumerate(zip(photos, found, strict=True))
+        ExtractedPhoto(replace(photo, seconds=photo.seconds | clock.seconds), answer.photo(index))
+        for index, photo in enumerate(photos)
     ]
 
 
 def write_answer(
     pipe: BlurToVideoPipeline,
-    answer: Answer,
+    extracted: ExtractedPhoto,
     target: Path,
     settings: ExtractionSettings,
     on_step: OnStep,
     more: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Write one photo's result folder; see :func:`extract_photo`. ``more`` goes into the report."""
-    clock, sharp, control_points = _Clock(), answer.sharp, answer.control_points
+    clock, photo = _Clock(), extracted.photo
+    sharp, control_points = extracted.answer.sharp, extracted.answer.control_points
+    assert sharp is not None
+    (consistency,) = extracted.answer.consistency
     with whole_folder(target) as folder:
-        _write_pictures(pipe, answer.photo.pixel_values, sharp, control_points, folder)
+        _write_pictures(pipe, photo.pixel_values, sharp, control_points, folder)
         motion = SavedMotion(control_points, pipe.trajectory, pipe.num_samples)
         save_motion(folder / "motion_offsets.npz", motion, settings.times)
         clock.lap("pictures")
@@ -163,7 +139,7 @@ def write_answer(
         height, width = sharp.shape[-2:]
         report = {
             "made_by": "motion-offsets",
-            "photo": answer.photo.name,
+            "photo": photo.name,
             "width": width,
             "height": height,
             "num_frames": len(settings.times),
@@ -171,13 +147,13 @@ def write_answer(
             "fps": settings.fps,
             "trajectory": pipe.trajectory,
             "num_samples": pipe.num_samples,
-            "consistency": dict(answer.consistency),
+            "consistency": dict(consistency),
             "refine_steps": settings.refine_steps,
             "safe": settings.safe,
             "models": settings.models or {},
             "device": str(sharp.device),
             "dtype": str(settings.dtype or torch.float32).removeprefix("torch."),
-            "seconds": answer.photo.seconds | clock.seconds,
+            "seconds": photo.seconds | clock.seconds,
             "versions": versions(("torch", "transformers", "diffusers", "numba")),
             **(more or {}),
             "files": sorted(entry.name for entry in folder.iterdir()) + ["report.json"],
@@ -193,6 +169,13 @@ class _Clock:
         self.seconds: dict[str, float] = {}
         self._share = share
         self._start = time.perf_counter()
+
+    @contextmanager
+    def part(self, name: str) -> Iterator[None]:
+        """Time what is done inside."""
+        self._start = time.perf_counter()
+        yield
+        self.lap(name.replace(" ", "_"))
 
     def lap(self, name: str) -> None:
         now = time.perf_counter()

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 
+from ..pipelines.answer import OnStep as OnStep
 from ..runtime.memory import DEFAULT_MAX_MEMORY
-
-OnStep = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)

@@ -27,10 +27,10 @@ from torch.export import Dim, ExportedProgram
 from ..errors import BadInputError
 from ..io.atomic import whole_file
 from ..models.configuration_etraj import is_estimator
-from ..models.cores import DEBLURRER_PADDING, ESTIMATOR_PADDING, DeblurrerCore, EstimatorCore, reduced_copy
+from ..models.cores import DeblurrerCore, EstimatorCore, reduced_copy
 from ..models.hub import resolve_name
 from ..models.modeling_etraj import EtrajModel
-from ..models.modeling_ma_dmphn import MaDmphnForImageDeblurring
+from ..models.registry import MODELS
 
 if TYPE_CHECKING:
     import onnx
@@ -45,7 +45,7 @@ CHECKED_SIZES = ((1, 64, 96), (2, 45, 37), (1, 83, 131))
 # Largest differences allowed: of control points relative to the longest offset, and of a sharp frame.
 TOLERANCES = {"float32": {"control_points": 1e-4, "sharp": 1e-3}, "float16": {"control_points": 0.02, "sharp": 0.02}}
 
-Model = EtrajModel | MaDmphnForImageDeblurring
+Model = Any  # an estimator, or a deblurrer with the interface of models/deblurring.py
 
 
 @dataclass(frozen=True)
@@ -77,10 +77,9 @@ def load_exportable(name: str | os.PathLike[str]) -> Model:
     with plain_errors(name):
         whole = (Path(source) / "model_index.json").is_file()
         kind = "pipeline" if whole else PreTrainedConfig.get_config_dict(source)[0].get("model_type")
-    for model in (EtrajModel, MaDmphnForImageDeblurring):
-        if kind == model.config_class.model_type:
-            return model.from_pretrained(name).eval()
-    raise BadInputError(f"model '{os.fspath(name)}' is a {kind}; give an estimator or a deblurrer")
+    if kind not in MODELS:
+        raise BadInputError(f"model '{os.fspath(name)}' is a {kind}; give an estimator or a deblurrer")
+    return MODELS[kind].model_class().from_pretrained(name).eval()
 
 
 def side_multiple(model: Model) -> tuple[int, int]:
@@ -88,7 +87,7 @@ def side_multiple(model: Model) -> tuple[int, int]:
     if is_estimator(model):
         return EstimatorCore.multiple
     rows, columns = DeblurrerCore(model, "linear").multiple
-    if model.estimator is None:
+    if model.own_estimator is None:
         return rows, columns
     own = EstimatorCore.multiple
     return math.lcm(rows, own[0]), math.lcm(columns, own[1])
@@ -142,9 +141,9 @@ def _check_model(model: Model, control_points: bool) -> None:
         if control_points:
             raise BadInputError("only a deblurrer takes control points; leave --control-points out")
         return
-    if not model.config.motion_aware and control_points:
+    if not model.uses_motion and control_points:
         raise BadInputError("this deblurrer uses no motion, so it takes no control points; leave --control-points out")
-    if model.config.motion_aware:
+    if model.uses_motion:
         _estimator_of(model)
 
 
@@ -174,7 +173,7 @@ def _calm() -> Iterator[None]:
 class _Whole(nn.Module):
     """A deblurrer with its own estimator; ``(B, 3, H, W)`` to sharp frame and control points."""
 
-    def __init__(self, model: MaDmphnForImageDeblurring, trajectory: str) -> None:
+    def __init__(self, model: Model, trajectory: str) -> None:
         super().__init__()
         self.multiple = side_multiple(model)
         self.estimator, self.deblurrer = EstimatorCore(_estimator_of(model)), DeblurrerCore(model, trajectory)
@@ -203,20 +202,20 @@ def output_names(model: Model, control_points: bool = False) -> tuple[str, ...]:
     """The names of an exported model's outputs."""
     if is_estimator(model):
         return ("control_points",)
-    return ("sharp", "control_points") if model.config.motion_aware and not control_points else ("sharp",)
+    return ("sharp", "control_points") if model.uses_motion and not control_points else ("sharp",)
 
 
-def _estimator_of(model: MaDmphnForImageDeblurring) -> EtrajModel:
-    if model.estimator is None:
+def _estimator_of(model: Model) -> EtrajModel:
+    if model.own_estimator is None:
         raise BadInputError("this deblurrer carries no estimator; give one whose config has an estimator_config")
-    return model.estimator
+    return model.own_estimator
 
 
-def _motion_of(model: MaDmphnForImageDeblurring) -> tuple[str, int]:
+def _motion_of(model: Model) -> tuple[str, int]:
     """Trajectory and number of channels of the control points that a deblurrer wants; 0 for one without motion."""
-    if model.estimator is None:
+    if model.own_estimator is None:
         return "linear", 0
-    config = model.estimator.config
+    config = model.own_estimator.config
     return config.trajectory, 2 * config.num_control_points
 
 
@@ -248,14 +247,14 @@ def onnx_model(model: Model, control_points: bool = False) -> onnx.ModelProto:
         return graph.finish()
     trajectory, channels = _motion_of(model)
     core = DeblurrerCore(model, trajectory)
-    inputs = [graph.pad(photo, sizes, core.multiple, DEBLURRER_PADDING)]
+    inputs = [graph.pad(photo, sizes, core.multiple, core.padding)]
     points = ""
     if channels and control_points:
         points = graph.input("control_points", channels)
     elif channels:
         points = _add_estimator(graph, _estimator_of(model), photo, sizes)
     if points:
-        inputs.append(graph.pad(points, sizes, core.multiple, DEBLURRER_PADDING))
+        inputs.append(graph.pad(points, sizes, core.multiple, core.padding))
     program = _program(core, (3, channels) if channels else (3,))
     graph.output(graph.crop(graph.add(_converted(program), "deblurrer", inputs), sizes), "sharp", 3)
     if points and not control_points:
@@ -265,7 +264,7 @@ def onnx_model(model: Model, control_points: bool = False) -> onnx.ModelProto:
 
 def _add_estimator(graph: Any, model: EtrajModel, photo: str, sizes: str) -> str:
     core = EstimatorCore(model)
-    padded = graph.pad(photo, sizes, core.multiple, ESTIMATOR_PADDING)
+    padded = graph.pad(photo, sizes, core.multiple, core.padding)
     return graph.crop(graph.add(_converted(_program(core, (3,))), "estimator", [padded]), sizes)
 
 
@@ -292,7 +291,7 @@ def _expected(model: Model, photos: Tensor, points: Tensor | None) -> tuple[Tens
         offsets = _estimator_of(model).offsets_at(points, model.config.tap_times)
         return (model(photos, motion_offsets=offsets).sharp,)
     sharp = model(photos).sharp
-    return (sharp,) if model.estimator is None else (sharp, model.estimator(photos).control_points)
+    return (sharp,) if model.own_estimator is None else (sharp, model.own_estimator(photos).control_points)
 
 
 def _worst(

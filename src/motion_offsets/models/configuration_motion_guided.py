@@ -1,5 +1,6 @@
 """Configuration of the motion-guided deblurrer: a few steps of deconvolution along the trajectories, then a U-Net."""
 
+import math
 from typing import Any, ClassVar
 
 from transformers import PreTrainedConfig
@@ -28,6 +29,9 @@ class MotionGuidedConfig(BundledNamesMixin, SavedWithCodeMixin, PreTrainedConfig
         deconvolution_steps (`tuple[int, ...]`, defaults to `(1, 3, 8)`):
             Numbers of deconvolution steps, in rising order, after which the estimate is shown to the U-Net. Empty: the
             U-Net sees the photo and its motion alone.
+        path_distances (`tuple[float, ...]`, defaults to `(0.5, 1.0, 1.5, 2.0)`):
+            Distances along the path, 1 being its ends, at which the U-Net sees the photo: the mean of the samples on
+            both sides. Beyond 1 the path goes on straight.
         step_size (`float`, defaults to 1.0):
             Size of a deconvolution step, above 0 and at most 1.
         trajectory (`str`, defaults to `"quadratic"`):
@@ -48,6 +52,7 @@ class MotionGuidedConfig(BundledNamesMixin, SavedWithCodeMixin, PreTrainedConfig
     decoder_blocks: tuple[int, ...] | list[int] = (1, 1, 2)
     num_stages: int = 1
     deconvolution_steps: tuple[int, ...] | list[int] = (1, 3, 8)
+    path_distances: tuple[float, ...] | list[float] = (0.5, 1.0, 1.5, 2.0)
     step_size: float = 1.0
     trajectory: str = "quadratic"
     num_samples: int = 15
@@ -55,7 +60,7 @@ class MotionGuidedConfig(BundledNamesMixin, SavedWithCodeMixin, PreTrainedConfig
     estimator_config: dict | PreTrainedConfig | None = None
 
     def __post_init__(self, **kwargs: Any) -> None:
-        for name in ("widths", "encoder_blocks", "decoder_blocks", "deconvolution_steps"):  # JSON knows no tuples
+        for name in ("widths", "encoder_blocks", "decoder_blocks", "deconvolution_steps", "path_distances"):
             if isinstance(getattr(self, name), list):
                 setattr(self, name, tuple(getattr(self, name)))
         if isinstance(self.estimator_config, dict):
@@ -95,8 +100,11 @@ class MotionGuidedConfig(BundledNamesMixin, SavedWithCodeMixin, PreTrainedConfig
         steps = self.deconvolution_steps
         valid = isinstance(steps, tuple) and all(_is_whole(step, 1) for step in steps)
         _require(self, "deconvolution_steps", valid and list(steps) == sorted(set(steps)), "rising positive integers")
+        distances = self.path_distances
+        valid = isinstance(distances, tuple) and all(_is_number(one) and one > 0 for one in distances)
+        _require(self, "path_distances", valid, "positive numbers such as (0.5, 1.0)")
         size = self.step_size
-        valid = isinstance(size, (int, float)) and not isinstance(size, bool) and 0 < size <= 1
+        valid = _is_number(size) and 0 < size <= 1
         _require(self, "step_size", valid, "a number above 0 and at most 1")
         check_num_samples(self.num_samples)
         num_control_points(self.trajectory, self.num_samples)
@@ -114,6 +122,10 @@ class MotionGuidedConfig(BundledNamesMixin, SavedWithCodeMixin, PreTrainedConfig
 
 def _is_whole(value: Any, smallest: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= smallest
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _require(config: MotionGuidedConfig, name: str, valid: bool, right: str) -> None:

@@ -7,24 +7,21 @@ outside of it: :func:`pad_to_multiple` before a core, a crop after it, and the r
 from __future__ import annotations
 
 import copy
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..exposure.trajectories import offsets_at
 from .configuration_etraj import is_estimator
 from .modeling_etraj import STRIDE, EtrajModel
-from .modeling_ma_dmphn import CUTS, MaDmphnForImageDeblurring, size_multiple
-
-# How each core's inputs are continued beyond the photo.
-ESTIMATOR_PADDING, DEBLURRER_PADDING = "reflect", "replicate"
 
 
 class EstimatorCore(nn.Module):
     """Photos ``(B, 3, H, W)`` in [0, 1] to control points ``(B, 2K, H, W)``, pixels, float32; sides multiples of 8."""
 
     multiple = (STRIDE, STRIDE)
+    padding = "reflect"
 
     def __init__(self, model: EtrajModel) -> None:
         super().__init__()
@@ -38,16 +35,14 @@ class DeblurrerCore(nn.Module):
     """Photos ``(B, 3, H, W)``, for a motion-aware deblurrer with control points ``(B, 2K, H, W)``, to sharp frames
     ``(B, 3, H, W)``, float32, not clamped; sides multiples of :attr:`multiple`."""
 
-    def __init__(self, model: MaDmphnForImageDeblurring, trajectory: str) -> None:
+    def __init__(self, model: Any, trajectory: str) -> None:
         super().__init__()
         self.model, self.trajectory = model, trajectory
-        self.multiple = size_multiple(CUTS[: len(model.config.levels) - 1])
+        self.multiple = model.size_multiple
+        self.padding = model.core_padding
 
     def forward(self, pixel_values: Tensor, control_points: Tensor | None = None) -> Tensor:
-        offsets = None
-        if control_points is not None:
-            offsets = offsets_at(control_points, self.model.config.tap_times, self.trajectory)
-        return self.model(pixel_values, motion_offsets=offsets).sharp.float()
+        return self.model.sharpen(pixel_values, control_points, self.trajectory).float()
 
 
 def pad_to_multiple(tensor: Tensor, multiple: tuple[int, int], mode: str) -> Tensor:
@@ -61,5 +56,5 @@ def reduced_copy(model: nn.Module, dtype: torch.dtype) -> nn.Module:
     reduced = copy.deepcopy(model).to(dtype).eval()
     for module in reduced.modules():
         if is_estimator(module):
-            module.network.head.float()
+            cast(EtrajModel, module).network.head.float()
     return reduced

@@ -7,7 +7,7 @@ is added to the input, and its features to the features, of the next coarser lev
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +18,11 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.utils import ModelOutput
 
 from ..errors import BadInputError
+from ..exposure.trajectories import offsets_at
+from ..runtime.tiling import DEBLURRER_MARGIN, ESTIMATOR_MARGIN
+from .configuration_etraj import EtrajConfig
 from .configuration_ma_dmphn import TAPS, MaDmphnConfig
+from .deblurring import DeblurrerMixin
 from .hub import BundledNamesMixin
 from .modeling_etraj import EtrajModel
 from .motion_aware_conv import MotionAwareConv2d
@@ -195,7 +199,7 @@ class MaDmphnPreTrainedModel(BundledNamesMixin, SavedWithCodeMixin, PreTrainedMo
                 init.zeros_(module.bias)
 
 
-class MaDmphnForImageDeblurring(MaDmphnPreTrainedModel):
+class MaDmphnForImageDeblurring(DeblurrerMixin, MaDmphnPreTrainedModel):
     """Deblurs photos; see [`MaDmphnConfig`] for what it can be."""
 
     auto_class_name = "AutoModel"
@@ -204,8 +208,30 @@ class MaDmphnForImageDeblurring(MaDmphnPreTrainedModel):
         super().__init__(config)
         self.networks = nn.ModuleList(PatchHierarchy(config) for _ in range(config.num_stacks))
         estimator = config.estimator_config
-        self.estimator = None if estimator is None else EtrajModel(estimator)
+        self.estimator = None if estimator is None else EtrajModel(cast(EtrajConfig, estimator))
         self.post_init()
+
+    @property
+    def uses_motion(self) -> bool:
+        return self.config.motion_aware
+
+    @property
+    def own_estimator(self) -> EtrajModel | None:
+        return self.estimator
+
+    @property
+    def size_multiple(self) -> tuple[int, int]:
+        return size_multiple(CUTS[: len(self.config.levels) - 1])
+
+    def tile_margin(self, motion_given: bool) -> int:
+        # Further levels cut a tile at other places than the photo.
+        estimates = self.uses_motion and not motion_given
+        return ESTIMATOR_MARGIN if estimates or len(self.config.levels) > 1 else DEBLURRER_MARGIN
+
+    def sharpen(self, pixel_values: Tensor, control_points: Tensor | None, trajectory: str) -> Tensor:
+        # The nine taps of the motion-aware convolutions; without them the network asks its own estimator.
+        offsets = None if control_points is None else offsets_at(control_points, self.config.tap_times, trajectory)
+        return self(pixel_values, motion_offsets=offsets).sharp
 
     def forward(
         self,

@@ -7,13 +7,14 @@ is its adjoint wherever the motion is locally constant, a step of deconvolution 
 
 Landweber's iteration with Nesterov's momentum.
 
-The U-Net sees the photo, the estimate after a few such steps and after more of them, what these leave unexplained, and
-the motion itself. Its answer is ``y + m (x - y) + r``: how much of the deconvolved estimate to take over per pixel and
-colour (``m`` in [0, 1]), and a correction ``r``. It starts close to the photo.
+The U-Net sees the photo, the estimate after a few such steps and after more of them, what these leave unexplained, the
+motion, and the photo along the path. Its answer is ``y + m (x - y) + r``: how much of the deconvolved estimate to take
+over per pixel and colour (``m`` in [0, 1]), and a correction ``r``. It starts close to the photo.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,7 +29,9 @@ from transformers.utils import ModelOutput
 from ..errors import BadInputError
 from ..exposure.blur import expose
 from ..exposure.trajectories import offsets_at, sample_times, trajectory_basis
+from ..runtime.tiling import ESTIMATOR_MARGIN
 from .configuration_motion_guided import MotionGuidedConfig
+from .deblurring import DeblurrerMixin
 from .hub import BundledNamesMixin
 from .modeling_etraj import EtrajModel
 from .remote_code import SavedWithCodeMixin
@@ -79,10 +82,10 @@ def deconvolution_estimates(
         photo: the blurred image ``y``, ``(B, 3, H, W)``.
         start: the first ``z``, ``(B, 3, H, W)``.
         control_points: ``(B, 2K, H, W)``, pixels.
-        basis: ``(N, K)``, see :func:`~motion_offsets.trajectories.trajectory_basis`.
+        basis: ``(N, K)``, see :func:`~motion_offsets.exposure.trajectories.trajectory_basis`.
         steps: rising numbers of steps after which the estimate is returned.
         step_size: ``s``, above 0; 1 is the largest that is sure to converge.
-        padding_mode: as in :func:`~motion_offsets.exposure.create_blur`.
+        padding_mode: as in :func:`~motion_offsets.exposure.blur.create_blur`.
 
     Returns:
         For each of ``steps`` the estimate ``x`` and what it leaves unexplained, ``y - B x``, both ``(B, 3, H, W)``.
@@ -102,6 +105,30 @@ def deconvolution_estimates(
         estimate = following
         if step < max(steps):
             residual = photo - expose(ahead, control_points, basis, padding_mode)
+    return tuple(found)
+
+
+def path_samples(photo: Tensor, control_points: Tensor, trajectory: str, distances: Sequence[float]) -> Images:
+    """The photo seen from every pixel along its path: the mean of the samples at both sides, less the pixel itself.
+
+    ``(y(p + o(-d)) + y(p + o(d))) / 2 - y(p)``; beyond the ends of the path, for ``d > 1``, ``o(d) = d o(1)``.
+    Weighted sums of these, with weights for the path's length, are what an inverse filter along the path is made of.
+
+    Args:
+        photo: ``y``, ``(B, 3, H, W)``.
+        control_points: ``(B, 2K, H, W)``, pixels.
+        trajectory: the one that they belong to.
+        distances: positive, 1 being the ends of the path.
+
+    Returns:
+        As many ``(B, 3, H, W)`` as there are ``distances``.
+    """
+    found = []
+    for distance in distances:
+        inside = min(distance, 1.0)
+        times = torch.tensor([-inside, inside], dtype=torch.float32, device=photo.device)
+        basis = trajectory_basis(trajectory, times) * (distance / inside)
+        found.append(expose(photo, control_points, basis) - photo)
     return tuple(found)
 
 
@@ -171,15 +198,17 @@ class GuidedStage(nn.Module):
         super().__init__()
         self.steps, self.step_size = config.deconvolution_steps, config.step_size
         self.padding_mode = config.padding_mode
-        # The photo, each deconvolved estimate with what it leaves unexplained, and the motion.
-        self.unet = GuidedUNet(config, 3 + 6 * len(self.steps) + MOTION_CHANNELS)
+        # The photo, each deconvolved estimate with what it leaves unexplained, the motion, the photo along the path.
+        channels = 3 + 6 * len(self.steps) + MOTION_CHANNELS + 3 * len(config.path_distances)
+        self.unet = GuidedUNet(config, channels)
 
-    def forward(self, photo: Tensor, estimate: Tensor, points: Tensor, motion: Tensor, basis: Tensor) -> Tensor:
+    def forward(self, photo: Tensor, estimate: Tensor, points: Tensor, hints: Tensor, basis: Tensor) -> Tensor:
+        """``hints``: ``(B, C, H, W)``, what else the U-Net is told, the same in every stage."""
         deconvolved = deconvolution_estimates(
             photo, estimate, points, basis, self.steps, self.step_size, self.padding_mode
         )
         seen = [part for image, residual in deconvolved for part in (image - photo, residual)]
-        inputs = torch.cat([photo - 0.5, *seen, motion], 1)
+        inputs = torch.cat([photo - 0.5, *seen, hints], 1)
         multiple = 2 ** len(self.unet.encoder)
         height, width = inputs.shape[2:]
         inputs = functional.pad(inputs, (0, -width % multiple, 0, -height % multiple), mode="replicate")
@@ -208,7 +237,7 @@ class MotionGuidedPreTrainedModel(BundledNamesMixin, SavedWithCodeMixin, PreTrai
                 init.zeros_(module.bias)
 
 
-class MotionGuidedForImageDeblurring(MotionGuidedPreTrainedModel):
+class MotionGuidedForImageDeblurring(DeblurrerMixin, MotionGuidedPreTrainedModel):
     """Deblurs photos along their exposure trajectories; see [`MotionGuidedConfig`].
 
     Example:
@@ -225,6 +254,25 @@ class MotionGuidedForImageDeblurring(MotionGuidedPreTrainedModel):
         self.stages = nn.ModuleList(GuidedStage(config) for _ in range(config.num_stages))
         self.estimator = EtrajModel(config.estimator_config) if config.estimator_config is not None else None
         self.post_init()
+
+    @property
+    def uses_motion(self) -> bool:
+        return True
+
+    @property
+    def own_estimator(self) -> EtrajModel | None:
+        return self.estimator
+
+    def tile_margin(self, motion_given: bool) -> int:
+        return ESTIMATOR_MARGIN  # deconvolution and the coarsest level both reach far
+
+    def sharpen(self, pixel_values: Tensor, control_points: Tensor | None, trajectory: str) -> Tensor:
+        if control_points is not None and trajectory != self.config.trajectory:
+            raise BadInputError(
+                f"the deblurrer takes {self.config.trajectory} trajectories and the estimator gives {trajectory}; "
+                "join an estimator and a deblurrer of one trajectory"
+            )
+        return self(pixel_values, control_points=control_points).sharp
 
     def sample_basis(self, device: torch.device | None = None, num_samples: int | None = None) -> Tensor:
         """The ``(N, K)`` float32 basis of the model's trajectory at N sample times, the config's by default."""
@@ -264,10 +312,12 @@ class MotionGuidedForImageDeblurring(MotionGuidedPreTrainedModel):
 
     def _deblur(self, photo: Tensor, control_points: Tensor) -> Images:
         basis = self.sample_basis(photo.device)
-        motion = motion_features(control_points, self.config.trajectory)
+        trajectory = self.config.trajectory
+        along = path_samples(photo, control_points, trajectory, self.config.path_distances)
+        hints = torch.cat([motion_features(control_points, trajectory), *along], 1)
         estimate, outputs = photo, []
         for stage in self.stages:
-            estimate = stage(photo, estimate, control_points, motion, basis)
+            estimate = stage(photo, estimate, control_points, hints, basis)
             outputs.append(estimate.contiguous())
         return tuple(outputs)
 

@@ -11,7 +11,7 @@ import os
 import re
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 PIPELINE_ENTRY = "pipeline.py"  # where diffusers looks for custom code
 LIBRARY = "motion_offsets"  # that model_index.json names for our components
@@ -32,7 +32,7 @@ class SavedWithCodeMixin:
     """
 
     _auto_class = None
-    auto_class_name: str = ""
+    auto_class_name: ClassVar[str] = ""
 
     @classmethod
     def register_for_auto_class(cls, auto_class: Any = None) -> None:

@@ -20,22 +20,21 @@ from ..exposure.blur import expose
 from ..exposure.consistency import Consistency, assess
 from ..exposure.deconvolution import deconvolve
 from ..exposure.refinement import check_refine_steps, refine
-from ..exposure.trajectories import align_time, align_time_to, check_timestamps, offsets_at, trajectory_basis
+from ..exposure.trajectories import align_time_to, check_timestamps, offsets_at, trajectory_basis
 from ..models.hub import plain_errors, resolve_name, snapshot
 from ..models.image_processing_motion_offsets import OUTPUT_TYPES, MotionOffsetsImageProcessor
 from ..models.modeling_etraj import EtrajModel
-from ..models.modeling_ma_dmphn import MaDmphnForImageDeblurring
 from ..models.remote_code import LIBRARY, write_pipeline_code
 from ..runtime.allocation import keep_freed_memory
 from ..runtime.memory import (
-    DEBLURRER_BYTES,
     DECONVOLUTION_BYTES,
     DEFAULT_MAX_MEMORY,
     ESTIMATOR_BYTES,
     check_photo_fits,
     tile_pixels,
 )
-from ..runtime.tiling import DEBLURRER_MARGIN, DECONVOLUTION_MARGIN, ESTIMATOR_MARGIN, run_tiled
+from ..runtime.tiling import DECONVOLUTION_MARGIN, ESTIMATOR_MARGIN, run_tiled
+from .answer import Answer, answer
 from .loading import load_components
 from .optimization import OptimizationReport, OptimizedNetworks
 from .output import BlurToVideoOutput, as_list, frame_times, stack
@@ -51,7 +50,8 @@ class BlurToVideoPipeline(DiffusionPipeline):
 
     Args:
         estimator: predicts the trajectories.
-        deblurrer: makes the sharp frame; without one, each call has to bring ``sharp_image``.
+        deblurrer: any :class:`~motion_offsets.models.deblurring.DeblurrerMixin`, makes the sharp frame; without one,
+            each call has to bring ``sharp_image``.
         processor: turns photos into tensors and back; by default a new one.
 
     Example:
@@ -61,7 +61,7 @@ class BlurToVideoPipeline(DiffusionPipeline):
     """
 
     estimator: EtrajModel
-    deblurrer: MaDmphnForImageDeblurring | None
+    deblurrer: Any  # a DeblurrerMixin, or None
     processor: MotionOffsetsImageProcessor
 
     model_cpu_offload_seq = "estimator->deblurrer"
@@ -71,7 +71,7 @@ class BlurToVideoPipeline(DiffusionPipeline):
     def __init__(
         self,
         estimator: EtrajModel,
-        deblurrer: MaDmphnForImageDeblurring | None = None,
+        deblurrer: Any = None,
         processor: MotionOffsetsImageProcessor | None = None,
     ) -> None:
         super().__init__()
@@ -162,7 +162,7 @@ class BlurToVideoPipeline(DiffusionPipeline):
         """Whether the deblurrer carries the pipeline's own estimator, so that one run of it serves both."""
         if self._fast is not None:  # comparing weights makes a GPU wait
             return self._fast.agree
-        carried = None if self.deblurrer is None else self.deblurrer.estimator
+        carried = None if self.deblurrer is None else self.deblurrer.own_estimator
         if carried is None or carried.config.trajectory != self.trajectory or carried.device != self.estimator.device:
             return False
         one, other = carried.state_dict(), self.estimator.state_dict()
@@ -217,41 +217,70 @@ class BlurToVideoPipeline(DiffusionPipeline):
             for index, photo in enumerate(photos):
                 # 1. One photo at a time, so that no photo's answer depends on its neighbours in the batch
                 pixel_values = self.preprocess(photo)
-                check_photo_fits(max_memory, pixel_values[0, 0].numel(), deblurs=sharps is None)
-                # 2. Motion: control points of every pixel's trajectory
-                estimated = self.estimate(pixel_values, max_memory, dtype)
-                progress.update()
-                # 3. The sharp frame: given, or from the deblurrer
-                if sharps is not None:
-                    sharp = self.preprocess_sharp(sharps[index], pixel_values)
-                else:
-                    share = share_offsets or self.estimators_agree
-                    sharp = self.deblur(pixel_values, estimated if share else None, max_memory, dtype)
-                progress.update()
-                # 4. The motion fitted to this photo, and one direction of time for the whole clip
-                fitted = self.refine(pixel_values, sharp, estimated, refine_steps)
-                control_points = align_time(fitted, self.trajectory)
-                # 5. Reblur, take back what that does not explain, and compare with the photo
-                reblurred = self.reblur(sharp, control_points)
-                if safe:
-                    sharp = self.blend_back(pixel_values, sharp, reblurred)
-                    reblurred = self.reblur(sharp, control_points)
-                found["consistency"].append(self.assess(pixel_values, sharp, reblurred, control_points))
-                # 6. Frames: the sharp frame moved along the trajectories
+                self.check_fits(max_memory, pixel_values[0, 0].numel(), deblurs=sharps is None)
+                # 2. Motion, sharp frame, one direction of time, and what both make of the photo
+                given = None if sharps is None else self.preprocess_sharp(sharps[index], pixel_values)
+                answer = self.answer(
+                    pixel_values,
+                    given,
+                    share_offsets=share_offsets or self.estimators_agree,
+                    refine_steps=refine_steps,
+                    safe=safe,
+                    keep_reblurred=True,
+                    max_memory=max_memory,
+                    dtype=dtype,
+                )
+                sharp, control_points = answer.sharp, answer.control_points
+                assert sharp is not None
+                assert answer.reblurred is not None
+                progress.update(2)
+                # 3. Frames: the sharp frame moved along the trajectories
                 frames = []
                 for time in times:
                     frames += self.post_process(self.frame_at(sharp, control_points, time), output_type)
                     progress.update()
-                # 7. Collect in the form asked for
+                # 4. Collect in the form asked for
                 found["frames"].append(stack(frames, output_type))
                 found["sharp"] += self.post_process(sharp, output_type)
-                found["reblurred"] += self.post_process(reblurred, output_type)
+                found["reblurred"] += self.post_process(answer.reblurred, output_type)
+                found["consistency"] += answer.consistency
                 found["control_points"].append(control_points[0])
                 found["motion_offsets"].append(offsets_at(control_points, times, self.trajectory)[0])
 
         self.maybe_free_model_hooks()
         output = BlurToVideoOutput(**found)
         return output if return_dict else output.to_tuple()
+
+    def answer(self, pixel_values: Tensor, sharp: Tensor | None = None, **options: Any) -> Answer:
+        """Motion, sharp frame and their comparison with the photo, for photos of one size: what every command, every
+        benchmark and the page ask for.
+
+        Args:
+            pixel_values: the photos, ``(B, 3, H, W)`` on the pipeline's device, in [0, 1].
+            sharp: sharp frames from elsewhere, of the same shape.
+            method: where the sharp frames come from if none are given: ``"network"``, the deblurrer; ``"map"``, a
+                deconvolution along the motion; ``"none"``: none are made.
+            share_offsets: whether the deblurrer gets the estimator's motion even if it carries an estimator; by
+                default where both are the same.
+            refine_steps, safe, max_memory, dtype: see :meth:`__call__`.
+            keep_reblurred: whether the answer holds ``reblurred``.
+            on_step: called with the name of a step (:data:`.answer.STEPS`), how much of it is done and how much there
+                is.
+            part: a context manager for each step by name, to time it.
+
+        Raises:
+            BadInputError: there is no deblurrer and one is needed, or an option cannot be used.
+        """
+        return answer(self, pixel_values, sharp, **options)
+
+    def check_fits(self, max_memory: float, pixels: int, deblurs: bool = True) -> None:
+        """Raise :class:`BadInputError` for a photo of so many pixels that would need more memory."""
+        check_photo_fits(max_memory, pixels, self.tile_bytes if deblurs else ESTIMATOR_BYTES)
+
+    @property
+    def tile_bytes(self) -> float:
+        """Memory that the larger of the networks needs at its peak, bytes per pixel of a tile."""
+        return ESTIMATOR_BYTES if self.deblurrer is None else max(ESTIMATOR_BYTES, self.deblurrer.tile_bytes)
 
     def check_inputs(
         self, photos: list[Any], times: Sequence[float], sharps: list[Any] | None, output_type: str
@@ -326,22 +355,20 @@ class BlurToVideoPipeline(DiffusionPipeline):
         deblurrer = self.deblurrer
         if deblurrer is None:
             raise BadInputError("this pipeline has no deblurrer; load one that has")
-        config = deblurrer.config
-        if control_points is None and config.motion_aware and config.estimator_config is None:
+        if not deblurrer.uses_motion:
+            control_points = None
+        elif control_points is None and deblurrer.own_estimator is None:
             control_points = self.estimate(pixel_values, max_memory, dtype)
 
         def sharp(photo: Tensor, points: Tensor | None = None) -> Tensor:
             if self._fast is not None and dtype is None:
                 return self._fast.deblur(photo, points)
             with _autocast(photo, dtype):
-                # The nine taps of the motion-aware convolutions; without them the network asks its own estimator.
-                offsets = None if points is None else offsets_at(points, config.tap_times, self.trajectory)
-                return deblurrer(_network_input(photo, deblurrer), motion_offsets=offsets).sharp
+                return deblurrer.sharpen(_network_input(photo, deblurrer), points, self.trajectory)
 
         maps = [pixel_values] if control_points is None else [pixel_values, control_points]
-        estimates = control_points is None and config.motion_aware  # in each tile
-        margin = ESTIMATOR_MARGIN if estimates or len(config.levels) > 1 else DEBLURRER_MARGIN
-        result = run_tiled(sharp, maps, _tile_pixels(pixel_values, max_memory, DEBLURRER_BYTES), margin, on_tile)
+        margin = deblurrer.tile_margin(motion_given=control_points is not None)
+        result = run_tiled(sharp, maps, _tile_pixels(pixel_values, max_memory, deblurrer.tile_bytes), margin, on_tile)
         return result.clamp_(0, 1)
 
     def deconvolve(

@@ -18,7 +18,7 @@ def load_pipeline(model: str, deblurrer: str | None = None, deblurs: bool = True
     """
     from ..models.hub import DEFAULT_DEBLURRER, is_pipeline
     from ..models.modeling_etraj import EtrajModel
-    from ..models.modeling_ma_dmphn import MaDmphnForImageDeblurring
+    from ..models.registry import load_deblurrer
     from .blur_to_video import BlurToVideoPipeline
 
     whole = is_pipeline(model)
@@ -28,7 +28,7 @@ def load_pipeline(model: str, deblurrer: str | None = None, deblurs: bool = True
     if not deblurs:
         parts["deblurrer"] = None
     elif deblurrer is not None:
-        parts["deblurrer"] = MaDmphnForImageDeblurring.from_pretrained(deblurrer)
+        parts["deblurrer"] = load_deblurrer(deblurrer)
     if whole:
         return BlurToVideoPipeline.from_pretrained(model, **parts)
     return BlurToVideoPipeline(estimator=EtrajModel.from_pretrained(model), **parts)

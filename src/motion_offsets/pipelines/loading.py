@@ -12,10 +12,10 @@ from ..errors import BadInputError
 from ..models.hub import pipeline_components
 from ..models.image_processing_motion_offsets import MotionOffsetsImageProcessor
 from ..models.modeling_etraj import EtrajModel
-from ..models.modeling_ma_dmphn import MaDmphnForImageDeblurring
+from ..models.registry import load_deblurrer
 from ..runtime.devices import pick_device
 
-_MODELS: dict[str, Any] = {"estimator": EtrajModel, "deblurrer": MaDmphnForImageDeblurring}
+_LOADERS: dict[str, Any] = {"estimator": EtrajModel.from_pretrained, "deblurrer": load_deblurrer}
 
 
 # What diffusers knows and what changes nothing here: weights are memory-mapped and taken up one by one in any case.
@@ -34,7 +34,7 @@ def load_components(folder: str, options: dict[str, Any]) -> dict[str, Any]:
     for name in _WITHOUT_EFFECT:
         options.pop(name, None)
     components: dict[str, Any] = {}
-    for name, loader in _MODELS.items():
+    for name, loader in _LOADERS.items():
         if name in options:
             components[name] = options.pop(name)
             continue
@@ -43,9 +43,9 @@ def load_components(folder: str, options: dict[str, Any]) -> dict[str, Any]:
                 raise BadInputError(
                     f"variant is {loading['variant']!r}; the bundled weights have none, so leave it out"
                 )
-            components[name] = loader.from_pretrained(bundled[name], dtype=dtypes(name))
+            components[name] = loader(bundled[name], dtype=dtypes(name))
         elif (Path(folder) / name).is_dir():
-            components[name] = loader.from_pretrained(folder, subfolder=name, dtype=dtypes(name), **loading)
+            components[name] = loader(folder, subfolder=name, dtype=dtypes(name), **loading)
         device = devices(name)
         if device is not None and components.get(name) is not None:
             components[name].to(device)
@@ -62,9 +62,9 @@ def _of_each(choice: Any) -> Callable[[str], Any]:
     """What an option says of a component: one value for all, or a mapping of names with ``"default"`` or ``""``."""
     if not isinstance(choice, Mapping):
         return lambda name: choice
-    unknown = set(choice) - {*_MODELS, "processor", "default", ""}
+    unknown = set(choice) - {*_LOADERS, "processor", "default", ""}
     if unknown:
-        raise BadInputError(f"{sorted(unknown)[0]!r} is no part of this pipeline; give one of {', '.join(_MODELS)}")
+        raise BadInputError(f"{sorted(unknown)[0]!r} is no part of this pipeline; give one of {', '.join(_LOADERS)}")
     return lambda name: choice.get(name, choice.get("default", choice.get("")))
 
 

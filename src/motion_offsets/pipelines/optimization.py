@@ -12,15 +12,12 @@ from torch import Tensor
 
 from ..errors import BadInputError
 from ..models.cores import (
-    DEBLURRER_PADDING,
-    ESTIMATOR_PADDING,
     DeblurrerCore,
     EstimatorCore,
     pad_to_multiple,
     reduced_copy,
 )
 from ..models.modeling_etraj import EtrajModel
-from ..models.modeling_ma_dmphn import MaDmphnForImageDeblurring
 from ..runtime.allocation import keep_freed_memory
 from ..runtime.devices import fast_dtype
 
@@ -63,7 +60,7 @@ class OptimizedNetworks:
     def __init__(
         self,
         estimator: EtrajModel,
-        deblurrer: MaDmphnForImageDeblurring | None,
+        deblurrer: Any,
         dtype: torch.dtype | None,
         compile: bool | None,
         backend: str,
@@ -89,15 +86,15 @@ class OptimizedNetworks:
         self._own_estimator: Callable[..., Tensor] | None = None
         self.wants_points = False
         if deblurrer is not None:
-            own = deblurrer.estimator
+            own = deblurrer.own_estimator
             config = estimator.config if own is None else own.config
-            self.wants_points = deblurrer.config.motion_aware
+            self.wants_points = deblurrer.uses_motion
             copied = _fast_copy(deblurrer, dtype)
             self._own_trajectory = config.trajectory
             self._deblurrer = self._prepare(DeblurrerCore(copied, trajectory))
             self._deblurrer_with_own = self._deblurrer
             if own is not None:
-                self._own_estimator = self._prepare(EstimatorCore(copied.estimator))
+                self._own_estimator = self._prepare(EstimatorCore(copied.own_estimator))
                 if config.trajectory != trajectory:
                     self._deblurrer_with_own = self._prepare(DeblurrerCore(copied, config.trajectory))
         kept = device.type == "cpu" and keep_freed_memory()
@@ -132,9 +129,8 @@ class _Prepared:
         graphs: whether it is launched as CUDA graphs.
     """
 
-    def __init__(self, core: EstimatorCore | DeblurrerCore, options: dict[str, Any] | None, graphs: bool) -> None:
+    def __init__(self, core: Any, options: dict[str, Any] | None, graphs: bool) -> None:
         self.core, self.options, self.graphs = core, options, graphs
-        self.mode = ESTIMATOR_PADDING if isinstance(core, EstimatorCore) else DEBLURRER_PADDING
         # Sizes become dynamic at the second one: a camera's photos, all of one size, get code for just that.
         self.run: Callable[..., Tensor] = core if options is None else torch.compile(core, **options)
 
@@ -143,7 +139,7 @@ class _Prepared:
 
     def __call__(self, *inputs: Tensor) -> Tensor:
         height, width = inputs[0].shape[2:]
-        padded = [pad_to_multiple(each, self.core.multiple, self.mode) for each in inputs]
+        padded = [pad_to_multiple(each, self.core.multiple, self.core.padding) for each in inputs]
         padded = [each.contiguous(memory_format=torch.channels_last) for each in padded]
         if self.graphs:
             torch.compiler.cudagraph_mark_step_begin()

@@ -7,7 +7,6 @@ What is published is what lies there: every folder of ``hub/models`` with its ca
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -91,22 +90,13 @@ def _stage_model(root: Path, name: str, folder: Path) -> None:
 
 def _save_with_code(source: Path, folder: Path) -> None:
     from ..models.image_processing_motion_offsets import MotionOffsetsImageProcessor
-    from ..models.modeling_etraj import EtrajModel
-    from ..models.modeling_ma_dmphn import MaDmphnForImageDeblurring
+    from ..models.registry import model_class
     from ..pipelines.blur_to_video import BlurToVideoPipeline
 
     if (source / "model_index.json").is_file():
         BlurToVideoPipeline.from_pretrained(source, torch_dtype="auto").save_pretrained(folder)
         return
-    classes: dict[str, Any] = {cls.config_class.model_type: cls for cls in (EtrajModel, MaDmphnForImageDeblurring)}
-    try:
-        kind = json.loads((source / "config.json").read_text(encoding="utf-8"))["model_type"]
-        model_class = classes[kind]
-    except (OSError, ValueError, KeyError, TypeError):
-        raise BadInputError(
-            f"{source}: its config.json names no model of ours; give a folder that save_pretrained wrote"
-        ) from None
-    model_class.from_pretrained(source, dtype="auto").save_pretrained(folder)
+    model_class(source).from_pretrained(source, dtype="auto").save_pretrained(folder)
     MotionOffsetsImageProcessor().save_pretrained(folder)
 
 

@@ -62,15 +62,15 @@ def tile_pixels(
     return max_tile_pixels(max_memory, image_pixels, network_bytes, batch_size)
 
 
-def check_photo_fits(max_memory: float, image_pixels: int, deblurs: bool = True) -> None:
+def check_photo_fits(max_memory: float, image_pixels: int, network_bytes: float = DEBLURRER_BYTES) -> None:
     """Raise :class:`BadInputError`, before anything is decoded or computed, for a photo that a network would refuse.
 
     Args:
         max_memory: bound in bytes.
         image_pixels: H * W of the photo.
-        deblurs: whether the deblurrer, which needs the most, will run.
+        network_bytes: what the network that needs the most needs at its peak, bytes a pixel of a tile.
     """
-    max_tile_pixels(max_memory, image_pixels, DEBLURRER_BYTES if deblurs else ESTIMATOR_BYTES)
+    max_tile_pixels(max_memory, image_pixels, network_bytes)
 
 
 def parse_memory(text: str, option: str = "--max-memory") -> float:

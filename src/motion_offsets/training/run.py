@@ -24,12 +24,13 @@ from torch.utils.data import DataLoader, Subset
 from tqdm.auto import tqdm
 from transformers import PreTrainedModel
 
-from ..errors import BadInputError  # noqa: E402
-from ..io.writing import put_in_place, size_of, write_errors, write_picture  # noqa: E402
-from ..runtime.allocation import keep_freed_memory  # noqa: E402
-from .config_files import read_options  # noqa: E402
-from .options import TrainingOptions  # noqa: E402
-from .readiness import check_room, check_surroundings, make_repository, room_wanted  # noqa: E402
+from ..errors import BadInputError
+from ..io.writing import put_in_place, size_of, write_errors, write_picture
+from ..runtime.allocation import keep_freed_memory
+from .building import build_stage
+from .config_files import read_options
+from .options import TrainingOptions
+from .readiness import check_room, check_surroundings, make_repository, room_wanted
 from .saving import (
     METRICS_FILE,
     PROGRESS_FILE,
@@ -42,8 +43,8 @@ from .saving import (
     row_of_pictures,
     write_model,
 )
-from .stages import Stage, build_stage  # noqa: E402
-from .stopping import StopRequest, leave_signals_alone  # noqa: E402
+from .stages import Stage
+from .stopping import StopRequest, leave_signals_alone
 
 FUSED_ADAM = ("cuda", "cpu")
 

@@ -298,12 +298,3 @@ def _require_same_estimator(options: TrainingOptions, wanted: dict | None, found
 
 def _means(rows: list[dict[str, Tensor]]) -> dict[str, float]:
     return {name: float(torch.stack([row[name] for row in rows]).mean()) for name in (rows[0] if rows else ())}
-
-
-def build_stage(options: TrainingOptions) -> Stage:
-    """The stage that a config names."""
-    if options.stage == "motion-guided":
-        from .guided_stage import GuidedStage
-
-        return GuidedStage(options)
-    return EstimatorStage(options) if options.stage == "estimator" else DeblurrerStage(options)

@@ -12,7 +12,7 @@ from motion_offsets.evaluation.benchmarks.costs import Stopwatch, size_figures
 def test_the_extraction_is_all_parts_and_is_none_without_a_clip() -> None:
     watch = Stopwatch(torch.device("cpu"))
     assert set(watch.figures().values()) == {None}
-    for name in ("estimator", "deblurrer"):
+    for name in ("motion", "sharp frame"):
         with watch.part(name):
             torch.ones(100, 100).sum()
     assert watch.figures()["extraction_seconds"] is None

@@ -8,7 +8,9 @@ from contextlib import contextmanager
 
 import torch
 
-PARTS = ("estimator", "deblurrer", "extraction")
+from ...pipelines.answer import MOTION, SHARP_FRAME
+
+PARTS = {"estimator": MOTION, "deblurrer": SHARP_FRAME}
 
 
 class Stopwatch:
@@ -38,7 +40,9 @@ class Stopwatch:
         """``estimator_seconds``, ``deblurrer_seconds``, and ``extraction_seconds`` of both and the clip; ``None`` for
         what was not done."""
         whole = sum(self.seconds.values()) if "clip" in self.seconds else None
-        return {f"{name}_seconds": self.seconds.get(name, whole if name == "extraction" else None) for name in PARTS}
+        return {f"{name}_seconds": self.seconds.get(part) for name, part in PARTS.items()} | {
+            "extraction_seconds": whole
+        }
 
 
 def size_figures(part: str, network: torch.nn.Module | None, file_bytes: int | None) -> dict[str, float | None]:

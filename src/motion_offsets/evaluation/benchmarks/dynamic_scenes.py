@@ -28,7 +28,7 @@ from ...data.scenes.scene_sampling import SceneRecipe, sample_scene
 from ...errors import BadInputError
 from ...exposure.blur import expose
 from ...exposure.refinement import check_refine_steps
-from ...exposure.trajectories import align_time, offsets_at, sample_times, trajectory_basis
+from ...exposure.trajectories import offsets_at, sample_times, trajectory_basis
 from ...io.atomic import whole_file
 from ...io.photo_files import read_photo
 from ..feature_tracks import follow_features, track_figures, where_valid
@@ -47,7 +47,7 @@ from .base import (
     run_benchmark,
 )
 from .costs import Stopwatch
-from .sharp_frame import sharp_frame
+from .sharp_frame import sharp_method
 
 if TYPE_CHECKING:
     from ...pipelines.blur_to_video import BlurToVideoPipeline
@@ -244,23 +244,18 @@ def _answer(
 ) -> _Answer:
     blurred = pipeline.preprocess(case.blurred[0])
     watch = Stopwatch(blurred.device)
-    with watch.part("estimator"):
-        points = pipeline.estimate(blurred, dtype=dtype)
+    found = pipeline.answer(
+        blurred,
+        method=sharp_method(pipeline, deconvolve),
+        refine_steps=refine_steps,
+        safe=safe,
+        dtype=dtype,
+        part=watch.part,
+    )
+    points, deblurred = found.control_points, found.sharp
     frames = consistency = explained = None
-    deblurred = sharp_frame(pipeline, blurred, points, watch, dtype, deconvolve)
     if deblurred is not None:
-        with watch.part("refinement"):
-            points = pipeline.refine(blurred, deblurred, points, refine_steps)
-    with watch.part("direction of time"):
-        aligned = align_time(points, pipeline.trajectory)
-    if deblurred is not None:
-        with watch.part("consistency"):
-            again = pipeline.reblur(deblurred, points)
-            if safe:
-                deblurred = pipeline.blend_back(blurred, deblurred, again)
-                again = pipeline.reblur(deblurred, points)
-            found = pipeline.assess(blurred, deblurred, again, points)
-        consistency, explained = found.reblur_psnr, found.explained
+        consistency, explained = found.consistency[0].reblur_psnr, found.consistency[0].explained
         with watch.part("clip"):
             clip = torch.stack(list(pipeline.frames(deblurred, points, FRAME_TIMES.tolist())), 1)
         frames, deblurred = clip.float().cpu(), deblurred.float().cpu()
@@ -268,7 +263,7 @@ def _answer(
     # The truth was averaged in linear light, whatever the estimator was trained with.
     reblurred = expose(case.sharp.to(points.device), points, basis.to(points.device), gamma=GAMMA)
     offsets = offsets_at(points, sample_times(SAMPLES), pipeline.trajectory)
-    of_frames = offsets_at(aligned, FRAME_TIMES, pipeline.trajectory).float().cpu()
+    of_frames = offsets_at(points, FRAME_TIMES, pipeline.trajectory).float().cpu()
     made = (offsets.float().cpu(), of_frames, reblurred.float().cpu(), deblurred, frames)
     return _Answer(*made, consistency, explained, watch.figures())
 
@@ -319,9 +314,10 @@ class DynamicBenchmark:
 
     Args:
         cases: the scenes.
-        refine_steps: of the motion on each photo, as :class:`~.pipeline_blur_to_video.BlurToVideoPipeline` takes it.
+        refine_steps: of the motion on each photo, as
+            :class:`~motion_offsets.pipelines.blur_to_video.BlurToVideoPipeline` takes it.
         safe: likewise.
-        deconvolve: see :func:`~.benchmark_deblurring.sharp_frame`.
+        deconvolve: see :func:`~.sharp_frame.sharp_method`.
     """
 
     rows_each = 1

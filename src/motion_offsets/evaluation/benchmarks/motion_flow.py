@@ -34,7 +34,7 @@ from .base import (
     run_benchmark,
 )
 from .costs import Stopwatch
-from .sharp_frame import sharp_frame
+from .sharp_frame import sharp_method
 
 if TYPE_CHECKING:
     from ...pipelines.blur_to_video import BlurToVideoPipeline
@@ -128,7 +128,7 @@ class MotionFlowBenchmark:
         limit: only the first so many photos.
         line_kernels: also reblur with the line kernels of the estimated displacements, rounded to whole pixels, as the
             paper does for Sun et al. and Gong et al. (``line_reblur_psnr``, ``line_reblur_ssim``).
-        deconvolve: see :func:`~.benchmark_deblurring.sharp_frame`.
+        deconvolve: see :func:`~.sharp_frame.sharp_method`.
 
     Raises:
         BadInputError: no folder, no photo in it, or a limit below 1.
@@ -189,12 +189,10 @@ def _answers(
     """The displacement, the true sharp frame reblurred by the motion, the deblurred image, and the seconds it took."""
     blurred = pipeline.preprocess(pair.blurred[0])
     watch = Stopwatch(blurred.device)
-    with watch.part("estimator"):
-        control_points = pipeline.estimate(blurred, dtype=dtype)
-    ends = offsets_at(control_points, [-1.0, 1.0], pipeline.trajectory)
-    reblurred = pipeline.reblur(pair.sharp.to(blurred.device), control_points)
-    deblurred = sharp_frame(pipeline, blurred, control_points, watch, dtype, deconvolve)
-    deblurred = None if deblurred is None else deblurred.float().cpu()
+    found = pipeline.answer(blurred, method=sharp_method(pipeline, deconvolve), dtype=dtype, part=watch.part)
+    ends = offsets_at(found.control_points, [-1.0, 1.0], pipeline.trajectory)
+    reblurred = pipeline.reblur(pair.sharp.to(blurred.device), found.control_points)
+    deblurred = None if found.sharp is None else found.sharp.float().cpu()
     return (ends[:, 1] - ends[:, 0]).float().cpu(), reblurred.float().cpu(), deblurred, watch.figures()
 
 

@@ -17,13 +17,13 @@ from torch import Tensor
 from ...data.reading.pairs import load_pairs
 from ...data.reading.sequences import load_sequences
 from ...errors import BadInputError
-from ...exposure.trajectories import align_time, offsets_at, sample_times
+from ...exposure.trajectories import offsets_at, sample_times
 from ..feature_tracks import follow_features, track_figures
 from ..flat_regions import flat_regions, mean_length
 from ..metrics import psnr, ssim, video_psnr
 from .base import Example, Row, Score, data_sha256, image_sha256, means
 from .costs import Stopwatch
-from .sharp_frame import sharp_frame
+from .sharp_frame import sharp_method
 
 if TYPE_CHECKING:
     from ...pipelines.blur_to_video import BlurToVideoPipeline
@@ -50,7 +50,7 @@ class PairsBenchmark:
         limit: only the first so many pairs.
         split: ``train``, ``validation`` or ``test``.
         window: how many consecutive frames are averaged to a blurred picture, odd, where the source is of frames.
-        deconvolve: see :func:`~.benchmark_deblurring.sharp_frame`.
+        deconvolve: see :func:`~.sharp_frame.sharp_method`.
 
     Raises:
         BadInputError: no such source or split, or a limit below 1.
@@ -118,16 +118,13 @@ def _answer(pair: Example, pipeline: BlurToVideoPipeline, dtype: torch.dtype | N
     """As many frames as the pair has."""
     blurred, sharp = (pipeline.preprocess(picture[0]) for picture in (pair.blurred, pair.sharp))
     watch = Stopwatch(blurred.device)
-    with watch.part("estimator"):
-        points = pipeline.estimate(blurred, dtype=dtype)
+    found = pipeline.answer(blurred, method=sharp_method(pipeline, deconvolve), dtype=dtype, part=watch.part)
+    points, deblurred = found.control_points, found.sharp
     ends = offsets_at(points, [-1.0, 1.0], pipeline.trajectory)
     reblurred = pipeline.reblur(sharp, points)
     frames = of_frames = None
-    deblurred = sharp_frame(pipeline, blurred, points, watch, dtype, deconvolve)
     if pair.frames is not None:
         times = sample_times(pair.frames.shape[1])
-        with watch.part("direction of time"):
-            points = align_time(points, pipeline.trajectory)
         of_frames = offsets_at(points, times, pipeline.trajectory).float().cpu()
         if deblurred is not None:
             with watch.part("clip"):

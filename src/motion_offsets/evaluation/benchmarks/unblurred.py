@@ -19,11 +19,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from ...errors import BadInputError
-from ...exposure.consistency import MAX_PSNR, mean_offset_length
+from ...exposure.consistency import MAX_PSNR
 from ..metrics import psnr
 from .base import Example, Row, Score, data_sha256, image_sha256, means, photo_generator, photos_of
 from .costs import Stopwatch
-from .sharp_frame import sharp_frame
+from .sharp_frame import sharp_method
 
 if TYPE_CHECKING:
     from ...pipelines.blur_to_video import BlurToVideoPipeline
@@ -101,8 +101,8 @@ class UnblurredBenchmark:
     Args:
         images: the folder.
         limit: only the first so many photos.
-        safe: as :class:`~.pipeline_blur_to_video.BlurToVideoPipeline` takes it.
-        deconvolve: see :func:`~.benchmark_deblurring.sharp_frame`.
+        safe: as :class:`~motion_offsets.pipelines.blur_to_video.BlurToVideoPipeline` takes it.
+        deconvolve: see :func:`~.sharp_frame.sharp_method`.
 
     Raises:
         BadInputError: no folder, no photo in it, or a limit below 1.
@@ -131,15 +131,12 @@ class UnblurredBenchmark:
             picture = unblurred_picture(photo, kind, self.name(number))
             given = pipeline.preprocess(picture[0])
             watch = Stopwatch(given.device)
-            with watch.part("estimator"):
-                points = pipeline.estimate(given, dtype=dtype)
-            deblurred = sharp_frame(pipeline, given, points, watch, dtype, self.deconvolve)
-            if deblurred is None:
+            method = sharp_method(pipeline, self.deconvolve)
+            answer = pipeline.answer(given, method=method, safe=self.safe, dtype=dtype, part=watch.part)
+            if answer.sharp is None:
                 raise BadInputError("unblurred asks what the deblurrer leaves alone; give a --deblurrer")
-            if self.safe:
-                deblurred = pipeline.blend_back(given, deblurred, pipeline.reblur(deblurred, points))
-            length = mean_offset_length(points, pipeline.trajectory, pipeline.num_samples)
-            yield partial(_row, self.name(number), kind, picture, deblurred.float().cpu(), length, watch.figures())
+            length, deblurred = answer.consistency[0].mean_offset_length, answer.sharp.float().cpu()
+            yield partial(_row, self.name(number), kind, picture, deblurred, length, watch.figures())
 
     def example(self, number: int, pipeline: BlurToVideoPipeline) -> Example:
         photo = pipeline.preprocess(self.photos[number]).float().cpu()

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ...errors import BadInputError
 from ...exposure.blur import expose
-from ...exposure.trajectories import align_time, offsets_at, reverse_time, sample_times, trajectory_basis
+from ...exposure.trajectories import offsets_at, reverse_time, sample_times, trajectory_basis
 from ...io.atomic import whole_file
 from ...io.images import save_picture
 from ...pipelines.blur_to_video import BlurToVideoPipeline
@@ -23,7 +23,7 @@ from ...pipelines.from_names import load_pipeline
 from ...visualization.flow import draw_flow
 from ...visualization.paths import draw_trajectories
 from ..benchmarks.base import Benchmark, Example
-from ..benchmarks.sharp_frame import DECONVOLUTION
+from ..benchmarks.sharp_frame import DECONVOLUTION, NETWORK, NO_DEBLURRER
 from ..feature_tracks import follow_features, paths_beside, track_distance, where_valid
 from ..metrics import psnr, ssim
 from .panels import Panel, draw_panels
@@ -111,14 +111,14 @@ def _answer(
     dtype: torch.dtype | None,
 ) -> Answer:
     blurred = pipeline.preprocess(example.blurred[0])
-    points = align_time(pipeline.estimate(blurred, dtype=dtype), pipeline.trajectory)
-    deblurred = {}
+    points, deblurred = None, {}
     for name, network in deblurrers.items():
-        if network is None:
-            sharp = pipeline.deconvolve(blurred, points)
-        else:
-            sharp = network.deblur(blurred, points if network.estimators_agree else None, dtype=dtype)
-        deblurred[name] = sharp.float().cpu()
+        found = (network or pipeline).answer(blurred, method=NETWORK if network else DECONVOLUTION, dtype=dtype)
+        assert found.sharp is not None
+        deblurred[name] = found.sharp.float().cpu()
+        points = found.control_points if network in (None, pipeline) else points
+    if points is None:
+        points = pipeline.answer(blurred, method=NO_DEBLURRER, dtype=dtype).control_points
     points = points.float().cpu()
     if example.offsets is not None:
         # A photo cannot tell which way time ran: shown is the way that is closer to the truth.
@@ -223,7 +223,7 @@ def _reblurred(example: Example, answer: Answer, pipeline: BlurToVideoPipeline, 
 def _crops(example: Example, columns: Mapping[str, Tensor], reference: Tensor, title: str) -> Image.Image:
     """The whole photo, blurred and sharp, with two places marked; there each of the columns, larger."""
     places = _telling_places(example)
-    rows = []
+    rows: list[list[Panel]] = []
     wholes = (("blurred", example.blurred), ("sharp", example.sharp))
     for (x, y, side), colour, (name, whole) in zip(places, BOXES, wholes, strict=True):
         row: list[Panel] = [(f"{name}, whole", _marked(whole, places))]
