@@ -110,7 +110,7 @@ def size_of(source: str | os.PathLike[str] | EncodedPhoto, max_pixels: int = MAX
     Raises:
         BadInputError: the photo is missing, no picture, too large or too small.
     """
-    with _open(source, max_pixels) as image:
+    with open_photo(source, max_pixels) as image:
         _check_size(image.width, image.height, max_pixels, describe(source))
         return image.size
 
@@ -146,14 +146,15 @@ def _read(source: ImageSource, max_pixels: int) -> _Decoded:
     if isinstance(source, Image.Image):
         return _decode(source, max_pixels, describe(source))
     if isinstance(source, (str, os.PathLike, EncodedPhoto)):
-        with _open(source, max_pixels) as image:
+        with open_photo(source, max_pixels) as image:
             return _decode(image, max_pixels, describe(source))
     raise BadInputError(
         f"{describe(source)}: not a picture; give a path, a PIL image, a NumPy array or a torch tensor"
     )
 
 
-def _open(source: str | os.PathLike[str] | EncodedPhoto, max_pixels: int) -> Image.Image:
+def open_photo(source: str | os.PathLike[str] | EncodedPhoto, max_pixels: int) -> Image.Image:
+    """Open a photo with Pillow, which reads its head; :class:`BadInputError` says why it cannot be."""
     path = Path(describe(source))
     file: Path | io.BytesIO = path
     if isinstance(source, EncodedPhoto):
@@ -383,7 +384,13 @@ def _one_line(error: BaseException) -> str:
 _PNG_LEVEL = 1
 
 
-def save_picture(picture: Image.Image, path: Path) -> None:
-    """Save a picture in the format of its suffix; PNGs quickly rather than small."""
+def save_picture(picture: Image.Image, path: Path, **metadata: Any) -> None:
+    """Save a picture in the format of its suffix; PNGs quickly rather than small.
+
+    Args:
+        picture: what is saved.
+        path: where.
+        metadata: ``exif`` and ``dpi``, as :class:`~motion_offsets.io.photo_metadata.PhotoMetadata` gives them.
+    """
     options: dict[str, Any] = {"compress_level": _PNG_LEVEL} if path.suffix.lower() == ".png" else {"quality": 95}
-    picture.save(path, **options)
+    picture.save(path, **options, **metadata)
