@@ -87,7 +87,7 @@ def run(
 
     Returns:
         The figures of the benchmark, and ``benchmark``, ``model``, ``deblurrer``, ``trajectory``, ``num_samples``,
-        ``loss_weights``, ``deblurrer_trajectory`` (``None`` unless motion-aware), ``checkpoints`` (SHA-256 of the
+        ``loss_weights``, ``deblurrer_trajectory`` (``None`` unless it uses motion), ``checkpoints`` (SHA-256 of the
         weight files), their sizes (:func:`~.evaluation_costs.size_figures`), ``device``, ``dtype``, ``seconds`` and
         ``versions``.
 
@@ -250,10 +250,10 @@ def described(
 
 
 def _trajectory_of(pipeline: BlurToVideoPipeline) -> str | None:
-    """The trajectory that a motion-aware deblurrer follows: its own estimator's, or the pipeline's."""
-    if pipeline.deblurrer is None or not pipeline.deblurrer.config.motion_aware:
+    """The trajectory that a deblurrer follows that uses motion: its own estimator's, or the pipeline's."""
+    if pipeline.deblurrer is None or not pipeline.deblurrer.uses_motion:
         return None
-    own = pipeline.deblurrer.estimator
+    own = pipeline.deblurrer.own_estimator
     return pipeline.trajectory if own is None else own.config.trajectory
 
 

@@ -20,7 +20,7 @@ from ..errors import BadInputError
 try:
     import imagecodecs
 except ImportError:  # remote code of the Hub; deep pictures with an ICC profile are then converted at 8 bits
-    imagecodecs = None
+    imagecodecs = None  # type: ignore[assignment]
 
 # White, red, green and blue in CIE xy.
 _D65 = (0.3127, 0.3290)
@@ -189,7 +189,7 @@ def _space_by_chunks(info: dict[Any, Any]) -> ColourSpace | None:
     """By PNG's sRGB, gAMA and cHRM chunks, as Pillow gives them."""
     if "srgb" in info:
         return SRGB
-    gamma = info.get("gamma")
+    gamma: Any = info.get("gamma")
     primaries = _plausible(info.get("chromaticity"))
     if gamma is None and primaries is None:
         return None

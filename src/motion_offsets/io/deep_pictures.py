@@ -19,7 +19,7 @@ try:
     import imagecodecs
     import tifffile
 except ImportError:  # remote code of the Hub: what Pillow gives has to do
-    imagecodecs = tifffile = None
+    imagecodecs = tifffile = None  # type: ignore[assignment]
 
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB = 0, 1, 2
 _BITS, _PHOTOMETRIC, _ORIENTATION = 258, 262, 0x0112
@@ -119,7 +119,8 @@ def _read_tiff(image: Image.Image, file: Any) -> DeepPicture | None:
 
 def _read_ppm(image: Image.Image, file: Any) -> DeepPicture | None:
     """Binary PPM (P6); Pillow keeps the precision of the grey ones itself."""
-    tile: Any = image.tile[0] if image.tile else None
+    tiles: Any = getattr(image, "tile", None)
+    tile = tiles[0] if tiles else None
     if image.mode != "RGB" or tile is None or tile[0] != "ppm":
         return None
     _, _, offset, (_, top) = tile

@@ -164,7 +164,7 @@ def open_photo(source: str | os.PathLike[str] | EncodedPhoto, max_pixels: int) -
     else:
         _check_file(path)
     try:
-        with _without_warnings():
+        with without_warnings():
             image = Image.open(file)
     except Image.DecompressionBombError:
         limit = min(max_pixels, 2 * (Image.MAX_IMAGE_PIXELS or max_pixels)) / 1e6
@@ -186,7 +186,7 @@ def open_photo(source: str | os.PathLike[str] | EncodedPhoto, max_pixels: int) -
 
 
 @contextmanager
-def _without_warnings() -> Iterator[None]:
+def without_warnings() -> Iterator[None]:
     """Silence Pillow: its warning at half the limit on pixels, and its remarks on odd metadata."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
@@ -219,7 +219,7 @@ def _check_file(path: Path) -> None:
 def _decode(image: Image.Image, max_pixels: int, name: str) -> _Decoded:
     _check_size(image.width, image.height, max_pixels, name)
     try:
-        with _without_warnings():
+        with without_warnings():
             frames = getattr(image, "n_frames", 1)
             if frames == 1 or image.format in _MAIN_PICTURE_FIRST:
                 codes = code_points(image)

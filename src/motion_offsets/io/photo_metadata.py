@@ -11,7 +11,7 @@ from typing import Any
 from PIL import Image
 
 from ..errors import BadInputError
-from .images import MAX_PIXELS, EncodedPhoto, open_photo
+from .images import MAX_PIXELS, EncodedPhoto, open_photo, without_warnings
 
 _EXIF_IFD, _GPS_IFD = 0x8769, 0x8825
 # Description, make, model, software, date, artist, copyright. What says how the file stores its pixels is not the
@@ -47,7 +47,7 @@ def read_metadata(photo: str | os.PathLike[str] | EncodedPhoto) -> PhotoMetadata
     libpng wrote it.
     """
     try:
-        with open_photo(photo, MAX_PIXELS) as image:
+        with without_warnings(), open_photo(photo, MAX_PIXELS) as image:
             dpi = _plausible(image.info.get("dpi"))
             if image.format == "PNG" and "exif" not in image.info:  # Pillow would decode all of it to look further on
                 return PhotoMetadata(dpi=dpi)

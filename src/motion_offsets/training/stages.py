@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -114,7 +114,9 @@ class _CropStage:
             sources.append((SceneCrops(*folders, length, recipe, options.scene_recipe(), seed), options.dynamic_share))
         if options.pairs_share:
             sources.append((PairCrops(options.pairs, length, recipe, seed), options.pairs_share))
-        return MixedCrops(*zip(*sources, strict=True), seed) if len(sources) > 1 else sources[0][0]
+        if len(sources) == 1:
+            return sources[0][0]
+        return MixedCrops([source for source, _ in sources], [share for _, share in sources], seed)
 
     def parameter_groups(self) -> list[ParameterGroup]:
         """What is trained, and at what multiple of the learning rate."""
@@ -172,7 +174,8 @@ class EstimatorStage(_CropStage):
         blurred = batch["blurred"].contiguous(memory_format=torch.channels_last)
         with accelerator.autocast():
             points = model(blurred, output_motion_offsets=False).control_points
-        terms, losses = [0 * points.sum()], {}
+        terms = [0 * points.sum()]
+        losses: dict[str, Tensor] = {}
         # Only crops whose light was averaged as the model averages it can be reblurred to what they are.
         alike = batch["gamma"].float() == (self.model.config.gamma or 1.0)
         if progress >= options.reblur_from and alike.any():
@@ -190,7 +193,7 @@ class EstimatorStage(_CropStage):
         return torch.stack(terms).sum(), losses
 
     @torch.inference_mode()
-    def validate(self, model: nn.Module) -> Validation:
+    def validate(self, model: Any) -> Validation:
         rows: list[dict[str, Tensor]] = []
         pictures: dict[str, Tensor] = {}
         for case in self.cases():
@@ -275,7 +278,7 @@ class DeblurrerStage(_CropStage):
         return loss, losses
 
     @torch.inference_mode()
-    def validate(self, model: nn.Module) -> Validation:
+    def validate(self, model: Any) -> Validation:
         rows: list[dict[str, Tensor]] = []
         pictures: dict[str, Tensor] = {}
         for case in self.cases():
