@@ -17,8 +17,8 @@ from PIL import Image
 from skimage.data import data_dir
 from skimage.restoration import inpaint_biharmonic
 
-from motion_offsets.data.dynamic_scenes import Scene, Window, render
-from motion_offsets.data.scene_geometry import CameraMotion, LayerMotion
+from motion_offsets.data.scenes.dynamic_scenes import Scene, Window, render
+from motion_offsets.data.scenes.scene_geometry import CameraMotion, LayerMotion
 
 MARGIN = 24
 

@@ -8,12 +8,16 @@ interpreter alone (``TRITON_INTERPRET=1``) and is there to test them.
 from __future__ import annotations
 
 import functools
+import importlib
 import importlib.util
 import os
 import shutil
 import sys
 import sysconfig
+import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import torch
 from packaging.version import Version
@@ -24,6 +28,41 @@ TRITON_PIXELS = 1 << 30  # in one plane of a tensor: the Triton kernels count th
 def use_kernels() -> bool:
     """Whether the CPU kernels may be used: numba is installed and ``MOTION_OFFSETS_KERNELS`` is not ``plain``."""
     return os.environ.get("MOTION_OFFSETS_KERNELS", "") != "plain" and importlib.util.find_spec("numba") is not None
+
+
+@functools.cache
+def cpu_kernels(name: str, check: str = "check") -> Any:
+    """A module of numba kernels, once its own check has given the right values here; ``None`` where it cannot serve.
+
+    Whatever keeps numba from working (a version that does not fit, no compiler for this CPU, no threads) costs speed
+    and one warning, never the result.
+
+    Args:
+        name: of a module beside this one.
+        check: function of the module that runs a tiny problem, and raises where the answer is wrong.
+    """
+    if importlib.util.find_spec("numba") is None:
+        return None
+    try:
+        module = importlib.import_module(f"{__name__}.{name}")
+        with ThreadPoolExecutor(1) as fresh:  # where no mode of the caller's, fake tensors say, reaches
+            fresh.submit(getattr(module, check)).result()
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200]
+        warnings.warn(
+            f"the fast kernels of {name} cannot be used ({type(error).__name__}: {reason}); going on without them, "
+            "with the same results, slower",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+        return None
+    return module
+
+
+@torch.compiler.assume_constant_result
+def cpu_serves(name: str, check: str = "check") -> bool:
+    """Whether :func:`cpu_kernels` gives a module, and the environment lets it be used."""
+    return use_kernels() and cpu_kernels(name, check) is not None
 
 
 @torch.compiler.assume_constant_result

@@ -14,11 +14,11 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-import numba
 import numpy as np
 import torch
 from torch import Tensor
 
+from .compilation import jit
 from .lanes import COUNT, between, clamp, floor, load, splat, store, store_cells, total
 from .threads import run_blocks
 
@@ -30,7 +30,7 @@ BLOCK = 32  # pixels of a row whose samples are placed before they are taken: al
 # Unsigned indices spare the loops numba's test for negative ones.
 _ZERO, _ONE, _TWO, _THREE, _FOUR, _EIGHT = (np.uint64(number) for number in (0, 1, 2, 3, CHANNELS, COUNT))
 _BLOCK = np.uint64(BLOCK)
-_jit: Callable[..., Any] = functools.partial(numba.njit, nogil=True, cache=True, fastmath={"contract", "nsz", "arcp"})
+_jit: Callable[..., Any] = functools.partial(jit, fastmath={"contract", "nsz", "arcp"})
 
 
 @_jit()
@@ -347,3 +347,25 @@ def backward(
     if problem.identity and not problem.basis_is_eye:
         gradient_points = torch.einsum("nk,bnchw->bkchw", basis.to(problem.dtype), gradient_points)
     return grad_sharp, gradient_points.flatten(1, 2).to(control_points.dtype)
+
+
+def _tiny() -> tuple[Tensor, Tensor, Tensor]:
+    """A ramp of 4x8 pixels, a motion that stands still, and two times."""
+    sharp = torch.arange(32, dtype=torch.float32).view(1, 1, 4, 8)
+    return sharp, torch.zeros(1, 4, 4, 8, dtype=torch.float32), torch.eye(2, dtype=torch.float32)
+
+
+def check() -> None:
+    """Raise unless standing still leaves a picture as it is."""
+    sharp, points, basis = _tiny()
+    torch.testing.assert_close(forward(sharp, points, basis, False), sharp)
+
+
+def check_backward() -> None:
+    """Raise unless :func:`check` passes, and gradients are those of a picture that is left as it is."""
+    check()
+    sharp, points, basis = _tiny()
+    grad_sharp, grad_points = backward(torch.ones_like(sharp), sharp, points, basis, False, True, True)
+    torch.testing.assert_close(grad_sharp, torch.ones_like(sharp))
+    # The ramp grows by 1 a column, and each of two times counts half.
+    torch.testing.assert_close(grad_points[0, 0, :, 1:-1], torch.full((4, 6), 0.5, dtype=torch.float32))

@@ -10,19 +10,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from . import TRITON_PIXELS, triton_serves, use_kernels
-
-try:
-    from . import exposure_cpu
-except (ImportError, RuntimeError):  # no numba, or no folder for its cache
-    exposure_cpu = None  # type: ignore[assignment]
+from . import TRITON_PIXELS, cpu_kernels, cpu_serves, triton_serves
 
 
 def fused(sharp: Tensor, control_points: Tensor) -> bool:
     """Whether :func:`expose_fused` takes these tensors."""
     if _triton(sharp, control_points):
         return True
-    return sharp.device.type == "cpu" and exposure_cpu is not None and use_kernels()
+    gradients = torch.is_grad_enabled() and (sharp.requires_grad or control_points.requires_grad)
+    return sharp.device.type == "cpu" and cpu_serves("exposure_cpu", "check_backward" if gradients else "check")
 
 
 def _triton(sharp: Tensor, control_points: Tensor) -> bool:
@@ -32,7 +28,7 @@ def _triton(sharp: Tensor, control_points: Tensor) -> bool:
 
 def _kernels(sharp: Tensor, control_points: Tensor) -> Any:
     if not _triton(sharp, control_points):
-        return exposure_cpu
+        return cpu_kernels("exposure_cpu")
     from . import exposure_triton
 
     return exposure_triton
@@ -40,7 +36,7 @@ def _kernels(sharp: Tensor, control_points: Tensor) -> Any:
 
 @torch.library.custom_op("motion_offsets::expose", mutates_args=())
 def expose_fused(sharp: Tensor, control_points: Tensor, basis: Tensor, zeros: bool) -> Tensor:
-    """The fused twin of :func:`motion_offsets.exposure.expose_plain`."""
+    """The fused twin of :func:`motion_offsets.exposure.blur.expose_plain`."""
     return _kernels(sharp, control_points).forward(sharp, control_points, basis, zeros)
 
 

@@ -12,20 +12,18 @@ import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import numba
 import numpy as np
 import torch
 from torch import Tensor
 
+from .compilation import jit
 from .threads import run_blocks
 
 TAPS = 9
 TILE = 1024  # pixels: with 32 channels the columns of a tile take 1.2 MB and stay in the second-level cache
 # Unsigned indices spare the loops numba's test for negative ones.
 ONE, TWO, NINE, PAIRS = np.uint64(1), np.uint64(2), np.uint64(TAPS), np.uint64(2 * TAPS)
-_jit: Callable[..., Any] = functools.partial(
-    numba.njit, nogil=True, cache=True, fastmath={"contract", "nsz", "arcp", "reassoc"}
-)
+_jit: Callable[..., Any] = functools.partial(jit, fastmath={"contract", "nsz", "arcp", "reassoc"})
 
 
 @_jit()
@@ -261,3 +259,24 @@ def backward(
         grad_weight,
         moved.permute(0, 3, 4, 1, 2) if want_offsets else motion_offsets.new_empty(0),
     )
+
+
+def _tiny() -> tuple[Tensor, Tensor, Tensor]:
+    """Features of 4x8 pixels, a filter of ones, and no motion."""
+    x = torch.arange(32, dtype=torch.float32).view(1, 1, 4, 8)
+    return x, torch.ones(1, 1, 3, 3, dtype=torch.float32), torch.zeros(1, TAPS, 2, 4, 8, dtype=torch.float32)
+
+
+def check() -> None:
+    """Raise unless nine taps at rest, each 1, sum to nine times the features."""
+    x, weight, offsets = _tiny()
+    torch.testing.assert_close(forward(x, weight, None, offsets, 1.0), TAPS * x, check_stride=False)
+
+
+def check_backward() -> None:
+    """Raise unless :func:`check` passes, and its gradients are right as well."""
+    check()
+    x, weight, offsets = _tiny()
+    grad_x, grad_weight, _ = backward(torch.ones_like(x), x, weight, offsets, 1.0, True, True, True)
+    torch.testing.assert_close(grad_x, torch.full_like(x, TAPS), check_stride=False)
+    torch.testing.assert_close(grad_weight, torch.full_like(weight, float(x.sum())))

@@ -10,24 +10,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from . import TRITON_PIXELS, triton_serves, use_kernels
-
-try:
-    from . import motion_aware_cpu
-except (ImportError, RuntimeError):  # no numba, or no folder for its cache
-    motion_aware_cpu = None  # type: ignore[assignment]
+from . import TRITON_PIXELS, cpu_kernels, cpu_serves, triton_serves
 
 
 def fused(x: Tensor, motion_offsets: Tensor) -> bool:
     """Whether :func:`motion_aware_conv2d_fused` takes these tensors."""
     if x.numel() == 0:
         return False
-    return _triton(x, motion_offsets) or (x.device.type == "cpu" and _numba())
-
-
-@torch.compiler.assume_constant_result
-def _numba() -> bool:
-    return motion_aware_cpu is not None and use_kernels()
+    if _triton(x, motion_offsets):
+        return True
+    # A filter that is trained asks for gradients where its features need none.
+    check = "check_backward" if torch.is_grad_enabled() else "check"
+    return x.device.type == "cpu" and cpu_serves("motion_aware_cpu", check)
 
 
 def _triton(x: Tensor, motion_offsets: Tensor) -> bool:
@@ -37,7 +31,7 @@ def _triton(x: Tensor, motion_offsets: Tensor) -> bool:
 
 def _kernels(x: Tensor, motion_offsets: Tensor) -> Any:
     if not _triton(x, motion_offsets):
-        return motion_aware_cpu
+        return cpu_kernels("motion_aware_cpu")
     from . import motion_aware_triton
 
     return motion_aware_triton
@@ -47,7 +41,7 @@ def _kernels(x: Tensor, motion_offsets: Tensor) -> Any:
 def motion_aware_conv2d_fused(
     x: Tensor, weight: Tensor, bias: Tensor | None, motion_offsets: Tensor, scale: float
 ) -> Tensor:
-    """The fast twin of :func:`motion_offsets.motion_aware_conv.motion_aware_conv2d_plain`."""
+    """The fast twin of :func:`motion_offsets.models.motion_aware_conv.motion_aware_conv2d_plain`."""
     return _kernels(x, motion_offsets).forward(x, weight, bias, motion_offsets, scale)
 
 

@@ -6,15 +6,15 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-import numba
 import numpy as np
 
+from .compilation import jit
 from .lanes import COUNT, load, splat, store
 from .threads import run_blocks
 
 CHANNELS = 4
 _ZERO, _FOUR = np.uint64(0), np.uint64(CHANNELS)
-_jit: Callable[..., Any] = functools.partial(numba.njit, nogil=True, cache=True, fastmath={"contract", "nsz", "arcp"})
+_jit: Callable[..., Any] = functools.partial(jit, fastmath={"contract", "nsz", "arcp"})
 
 
 @_jit()
@@ -85,7 +85,7 @@ def expose_scene(
     seen_at_0: np.ndarray,
     limits: tuple[float, float],
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The fused twin of the loop over times in :func:`motion_offsets.data.dynamic_scenes.render`, for one scene.
+    """For one scene, the fused twin of :func:`motion_offsets.data.scenes.dynamic_scenes.render`'s loop over times.
 
     Args:
         layers: ``(L, 4, h, w)`` float32, linear colours and alpha, from back to front.
@@ -113,3 +113,13 @@ def expose_scene(
     outputs = (tuple(np.float32(limit) for limit in limits), seen_at_0.astype(np.int8), total, valid)
     run_blocks(functools.partial(_expose, *arguments, *outputs), len(total), 16)
     return total, valid
+
+
+def check() -> None:
+    """Raise unless a scene of one layer at rest, seen at two times, is twice its picture."""
+    layers = np.arange(96, dtype=np.float32).reshape(1, 4, 4, 6)
+    seen = np.zeros((4, 6), np.int64)
+    back = np.broadcast_to(np.eye(3), (2, 1, 3, 3))
+    total, valid = expose_scene(layers, back, seen, (0, 0), seen, (0.99, 0.01))
+    np.testing.assert_allclose(total, 2 * layers[0, :3].transpose(1, 2, 0), rtol=1e-5)
+    assert valid.all()
