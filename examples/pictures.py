@@ -17,7 +17,7 @@ from PIL import Image
 
 from motion_offsets import BlurToVideoPipeline
 from motion_offsets.pipelines.from_names import load_pipeline
-from motion_offsets.visualization import draw_trajectories
+from motion_offsets.visualization.paths import draw_trajectories
 
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLES, MODELS = ROOT / "examples", ROOT / "hub" / "models"
