@@ -14,6 +14,7 @@ PORT ?=
 
 extract: $(READY)
 	$(BIN)/motion-offsets extract $(PHOTO) -o out/
+	@echo "Open sharp.png, video.mp4 and trajectories.png in out/$(basename $(notdir $(PHOTO)))/"
 
 demo: $(READY)
 	$(BIN)/motion-offsets demo $(if $(PORT),--port $(PORT))

@@ -1,8 +1,8 @@
 """Render the blurred examples from free photos that scikit-image ships: ``python examples/make.py``.
 
 Each example is a photo seen by a camera that moves, or a scene in which something moves, rendered frame by frame and
-averaged in linear light (``motion_offsets.data``, dynamic scenes). The true sharp frame, at the middle of the exposure,
-is stored beside it as ``NAME-sharp.png``.
+averaged in linear light (``motion_offsets.data``, dynamic scenes). The true sharp frame, in the middle of the
+exposure, is stored beside it as ``NAME-sharp.png``.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Shot:
         photo: file of scikit-image's data.
         shake: x and y of the camera's motion, each ``(steady, quadratic, cubic)`` pixels in half the exposure.
         roll: the camera's turn about the line of sight, likewise, radians.
-        thing: ``(y, x, radius_y, radius_x)`` of an ellipse of the photo that moves by itself; its background is filled in.
+        thing: ``(y, x, radius_y, radius_x)`` of an ellipse of the photo that moves by itself.
         slide: x and y of the thing's motion, as ``shake``.
     """
 

@@ -1,7 +1,7 @@
 """Draw every picture of the README, the documentation and the model cards from the current weights: ``make pictures``.
 
-Writes ``docs/pictures/`` and ``model_cards/NAME.jpg``, and into ``docs/pictures/weights.json`` the SHA-256 of the weights
-and photos that they were drawn from; ``tests/test_pictures.py`` compares it with what is there.
+Writes ``docs/pictures/`` and ``model_cards/NAME.jpg``, and into ``docs/pictures/weights.json`` the SHA-256 of the
+weights and photos that they were drawn from; ``tests/test_pictures.py`` compares it with what is there.
 """
 
 from __future__ import annotations
@@ -30,9 +30,7 @@ def fingerprint() -> dict[str, str]:
     """SHA-256 of all that the pictures depend on, by path from the repository's root."""
     files = [*MODELS.glob("*/model.safetensors"), MODELS / PIPELINE / "model_index.json"]
     files += [EXAMPLES / name for name in SHOTS]
-    return {
-        file.relative_to(ROOT).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest() for file in sorted(files)
-    }
+    return {file.relative_to(ROOT).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest() for file in sorted(files)}
 
 
 def photo(name: str) -> Image.Image:
@@ -93,7 +91,9 @@ class Pictures:
     def card(self, model: str) -> Image.Image:
         """The picture of one model's card, on a shaken camera and on something that moves by itself."""
         if model == PIPELINE:
-            return stacked([side_by_side([photo(n), self.sharp(n), self.paths(n)]) for n in ("cat.png", "astronaut.png")])
+            return stacked(
+                [side_by_side([photo(n), self.sharp(n), self.paths(n)]) for n in ("cat.png", "astronaut.png")]
+            )
         if model.startswith("etraj-"):
             pipe = load_pipeline(model, deblurs=False)
             rows = []

@@ -50,7 +50,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for folder, count in (("holiday", 1), ("photos", 2)):
         (tmp_path / folder).mkdir()
         for number in range(count):
-            small.rotate(180 * number).save(tmp_path / folder / f"{number}.png")
+            small.resize((192, 176)).rotate(180 * number).save(tmp_path / folder / f"{number}.png")
     for side in ("input", "target"):
         (tmp_path / "pairs" / side).mkdir(parents=True)
         small.save(tmp_path / "pairs" / side / "1.png")

@@ -1,7 +1,7 @@
 """Fill the README's table of figures from the results of ``evaluate``: ``python train/readme_table.py``.
 
-Rows: doing nothing, the deblurrer of the bundled pipeline, and everything in ``results/`` that was measured on the same
-images under another deblurrer's name.
+Rows: doing nothing, the deblurrer of the bundled pipeline, and everything in ``results/`` that was measured on the
+same images under another deblurrer's name.
 """
 
 from __future__ import annotations
@@ -44,7 +44,9 @@ def table() -> str:
     index = json.loads((MODELS / "blur-to-video" / "model_index.json").read_text())
     ours = index["bundled_components"]["deblurrer"]
     peers = {
-        file.stem.removeprefix(f"{benchmark}-") for benchmark in COLUMNS for file in RESULTS.glob(f"{benchmark}-*.json")
+        file.stem.removeprefix(f"{benchmark}-")
+        for benchmark in COLUMNS
+        for file in RESULTS.glob(f"{benchmark}-*.json")
     }
     measured = results_of(ours)
     header = ["", *(f"{column}, `{benchmark}`" for benchmark, columns in COLUMNS.items() for column in columns)]
