@@ -27,6 +27,7 @@ from motion_offsets.data.pair_crops import PairCrops
 from motion_offsets.data.pairs import load_pairs
 from motion_offsets.data.photos import list_photos, read_photo
 from motion_offsets.data.scene_crops import MixedCrops, SceneCrops
+from motion_offsets.data.window_crops import FrameWindowCrops
 from motion_offsets.errors import BadInputError
 from motion_offsets.exposure import expose
 from motion_offsets.metrics import motion_mse, psnr
@@ -37,7 +38,10 @@ from motion_offsets.visualization import draw_trajectories
 LossAndTerms = tuple[Tensor, dict[str, Tensor]]
 TIMES_DRAWN = 15
 # Options that the crops depend on.
-MADE_OF = ("images", "objects", "label_maps", "pairs", "dynamic_share", "pairs_share", "crops", "scenes", "seed")
+MADE_OF = (
+    *("images", "objects", "label_maps", "pairs", "frames", "frames_window", "frames_linear_share"),
+    *("dynamic_share", "pairs_share", "frames_share", "crops", "scenes", "seed"),
+)
 
 
 @dataclass
@@ -105,15 +109,19 @@ class _CropStage:
 
     def _source(self, length: int) -> Dataset:
         options, recipe, seed = self.options, self.options.recipe(), self.options.seed
-        flow_share = 1 - options.dynamic_share - options.pairs_share
+        flow_share = 1 - options.dynamic_share - options.pairs_share - options.frames_share
         sources: list[tuple[Dataset, float]] = []
-        if flow_share > 0:
+        if flow_share > 1e-9:  # shares that sum to 1 but for rounding leave none
             sources.append((MotionFlowCrops(options.images, length, recipe, seed), flow_share))
         if options.dynamic_share:
             folders = (options.images, options.objects, options.label_maps)
             sources.append((SceneCrops(*folders, length, recipe, options.scene_recipe(), seed), options.dynamic_share))
         if options.pairs_share:
             sources.append((PairCrops(options.pairs, length, recipe, seed), options.pairs_share))
+        if options.frames_share:
+            window = (options.frames_window[0], options.frames_window[1])
+            frames = FrameWindowCrops(options.frames, length, recipe, window, options.frames_linear_share, seed)
+            sources.append((frames, options.frames_share))
         return MixedCrops(*zip(*sources, strict=True), seed) if len(sources) > 1 else sources[0][0]
 
     def parameter_groups(self) -> list[ParameterGroup]:
