@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from skimage.data import data_dir
 
-from motion_offsets.data.motion_flow import FlowParameters, blur_with_flow
+from motion_offsets.data.scenes.motion_flow import FlowParameters, blur_with_flow
 
 # Name, photo, and one camera motion each; every picture keeps its size.
 CAMERA = {

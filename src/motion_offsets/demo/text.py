@@ -6,7 +6,7 @@ import html
 
 import numpy as np
 
-from ..colors import time_colors
+from ..visualization.colors import time_colors
 from .limits import Limits
 
 TITLE = "What happened while the shutter was open?"
