@@ -77,13 +77,19 @@ def textured(sharp: Tensor, margin: int, level: float, width: int = 17) -> Tenso
 
 def random_crop(photo: np.ndarray, size: int, generator: np.random.Generator) -> np.ndarray:
     """A ``(size, size, 3)`` crop, flipped and turned by quarters at random; small photos are mirrored to fit."""
-    missing = [max(0, size - side) for side in photo.shape[:2]]
-    if any(missing):
-        photo = np.pad(photo, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="symmetric")
-    top = int(generator.integers(photo.shape[0] - size + 1))
-    left = int(generator.integers(photo.shape[1] - size + 1))
-    crop = np.rot90(photo[top : top + size, left : left + size], int(generator.integers(4)))
+    crop = np.rot90(random_place(photo, size, generator), int(generator.integers(4)))
     return np.ascontiguousarray(crop[:, ::-1] if generator.random() < 0.5 else crop)
+
+
+def random_place(photo: np.ndarray, size: int, generator: np.random.Generator) -> np.ndarray:
+    """A view of ``(..., size, size, 3)`` of photos ``(..., H, W, 3)``; small ones are mirrored to fit."""
+    missing = [max(0, size - side) for side in photo.shape[-3:-1]]
+    if any(missing):
+        around = [(0, 0)] * (photo.ndim - 3) + [(0, more) for more in missing] + [(0, 0)]
+        photo = np.pad(photo, around, mode="symmetric")
+    top = int(generator.integers(photo.shape[-3] - size + 1))
+    left = int(generator.integers(photo.shape[-2] - size + 1))
+    return photo[..., top : top + size, left : left + size, :]
 
 
 def defocus(sharp: Tensor, deviation: float) -> Tensor:
