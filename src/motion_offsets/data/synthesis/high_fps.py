@@ -131,7 +131,7 @@ def check_rate(
         raise BadInputError(
             f"{path}: has {captured:.4g} frames a second, and at least {min_fps:g} are needed: between slower frames "
             "things move by several pixels, so that their average shows ghosts, copies side by side, not blur; give "
-            "slow-motion footage, or a lower --min-fps where little moves"
+            "slow-motion footage, or a lower `min_fps` where little moves"
         )
     return captured / fps if fps else 1.0
 
