@@ -24,7 +24,7 @@ from torch.utils.data import DataLoader, Subset
 from tqdm.auto import tqdm
 from transformers import PreTrainedModel
 
-from ..errors import BadInputError
+from ..errors import BadInputError, name_arguments
 from ..io.atomic import bytes_of, put_in_place, write_errors, write_picture
 from ..runtime.allocation import keep_freed_memory
 from .building import build_stage
@@ -352,7 +352,7 @@ def run_from_command_line() -> None:
     try:
         main()
     except BadInputError as error:
-        print(f"train.py: {error}", file=sys.stderr)
+        print(f"train.py: {name_arguments(str(error), '--{}'.format)}", file=sys.stderr)
         sys.exit(2)
     except NotFiniteError as error:
         print(f"train.py: {error}", file=sys.stderr)

@@ -20,6 +20,7 @@ from ..data.crops.crop_shards import CropShards, render_crops
 from ..data.crops.flow_crops import MotionFlowCrops
 from ..data.crops.pair_crops import PairCrops
 from ..data.crops.scene_crops import MixedCrops, SceneCrops
+from ..data.crops.window_crops import FrameWindowCrops
 from ..data.reading.pairs import load_pairs
 from ..errors import BadInputError
 from ..evaluation.benchmarks.motion_flow import motion_flow_pairs
@@ -37,7 +38,10 @@ from .starts import HEAD_GAIN, grow, start_by_deconvolution, start_on_detail, wi
 LossAndTerms = tuple[Tensor, dict[str, Tensor]]
 TIMES_DRAWN = 15
 # Options that the crops depend on.
-MADE_OF = ("images", "objects", "label_maps", "pairs", "dynamic_share", "pairs_share", "crops", "scenes", "seed")
+MADE_OF = (
+    *("images", "objects", "label_maps", "pairs", "frames", "frames_window", "frames_linear_share"),
+    *("dynamic_share", "pairs_share", "frames_share", "crops", "scenes", "seed"),
+)
 
 
 @dataclass
@@ -105,15 +109,19 @@ class _CropStage:
 
     def _source(self, length: int) -> Dataset:
         options, recipe, seed = self.options, self.options.recipe(), self.options.seed
-        flow_share = 1 - options.dynamic_share - options.pairs_share
+        flow_share = 1 - options.dynamic_share - options.pairs_share - options.frames_share
         sources: list[tuple[Dataset, float]] = []
-        if flow_share > 0:
+        if flow_share > 1e-9:  # shares that sum to 1 but for rounding leave none
             sources.append((MotionFlowCrops(options.images, length, recipe, seed), flow_share))
         if options.dynamic_share:
             folders = (options.images, options.objects, options.label_maps)
             sources.append((SceneCrops(*folders, length, recipe, options.scene_recipe(), seed), options.dynamic_share))
         if options.pairs_share:
             sources.append((PairCrops(options.pairs, length, recipe, seed), options.pairs_share))
+        if options.frames_share:
+            window = (options.frames_window[0], options.frames_window[1])
+            frames = FrameWindowCrops(options.frames, length, recipe, window, options.frames_linear_share, seed)
+            sources.append((frames, options.frames_share))
         if len(sources) == 1:
             return sources[0][0]
         return MixedCrops([source for source, _ in sources], [share for _, share in sources], seed)

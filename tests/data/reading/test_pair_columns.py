@@ -190,7 +190,7 @@ def test_what_save_to_disk_wrote(load, tmp_path, scene, pictures, streaming):
     check(load(tmp_path / "one", streaming=streaming), names, scene)
     datasets.DatasetDict(validation=table).save_to_disk(str(tmp_path / "several"))
     check(load(tmp_path / "several", "val", streaming=streaming), names, scene)
-    for folder, words in (("one", "not divided into splits"), ("several", "it holds validation")):
+    for folder, words in (("one", "not divided into splits"), ("several", "one of validation")):
         with pytest.raises(BadInputError, match=words):
             load(tmp_path / folder, "test", streaming=streaming)
 

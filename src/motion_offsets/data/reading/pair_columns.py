@@ -107,7 +107,7 @@ def _saved_to_disk(folder: Path, split: str, streaming: bool) -> Any:
     if isinstance(found, datasets.DatasetDict):
         wanted = next((name for name in (split, split_name(split)) if name in found), None)
         if wanted is None:
-            raise BadInputError(f"{folder}: holds no split {split!r}; it holds {' and '.join(found)}")
+            raise BadInputError(f"{folder}: holds no split {split!r}; give `split`, one of {', '.join(found)}")
         found = found[wanted]
     elif split_name(split) not in ("train", str(found.split)):
         raise BadInputError(f"{folder}: holds no split {split!r}, as it is not divided into splits")
