@@ -169,7 +169,7 @@ def test_what_must_not_be_published_is_refused(hub: Hub, checkout: Path) -> None
     for text, said in (
         (json.dumps({**evaluation, "checkpoints": {"estimator": "0" * 64}}), "results are of other weights"),
         (json.dumps({"benchmark": "x", "images": 3}), "motion: has no results for its card"),
-        (json.dumps({**evaluation, "reblur_psnr": None, "blurred_psnr": 2.0}), "shows `reblur_psnr`, which was not"),
+        (json.dumps({**evaluation, "reblur_psnr": None, "blurred_psnr": 2.0}), "shows 'reblur_psnr', which was not"),
         ("31 dB", "evaluation.json: holds no figures"),
     ):
         (motion / "evaluation.json").write_text(text)

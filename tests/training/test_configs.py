@@ -58,13 +58,17 @@ def test_every_config_takes_a_step(name: str, photos: Path, pairs: Path, cutouts
     channels = 24 if fields.get("deconvolution_start") else 4  # few, so that a step takes no time
     arguments = ["--config", CONFIGS / name, "--steps", 1, "--warmup_steps", 0, "--output_dir", tmp_path / "run"]
     # Two crops, so that a mixture of sources or a mean over a batch has something to do.
-    arguments += ["--batch_size", 2, "--model", f"{{base_channels: {channels}}}"]
+    guided = fields["stage"] == "motion-guided"
+    tiny = (
+        "{widths: [4, 4], encoder_blocks: [0, 1], decoder_blocks: [1]}" if guided else f"{{base_channels: {channels}}}"
+    )
+    arguments += ["--batch_size", 2, "--model", tiny]
     arguments += ["--pairs", pairs] if fields.get("pairs_share") else ["--images", photos]
     if fields.get("dynamic_share"):
         arguments += ["--objects", cutouts]
     estimator = fields.get("model", {}).get("estimator_config", {})
     aware = deblurs and fields["model"].get("motion_aware", True)
-    if aware:
+    if aware or guided:
         EtrajModel(EtrajConfig(base_channels=4, **estimator)).save_pretrained(tmp_path / "estimator")
         arguments += ["--estimator", tmp_path / "estimator"]
     if name.removesuffix(".yaml") in CONTINUED:

@@ -17,6 +17,9 @@ except ImportError:  # no package: remote code of the Hub
         return False
 
 
+KERNEL_POINTS = 3  # control points a pixel that the fused total variation takes
+
+
 def reconstruction_loss(reblurred: Tensor, blurred: Tensor) -> Tensor:
     """Mean squared error between the reblurred and the given blurry image (eq. 7)."""
     return functional.mse_loss(reblurred.float(), blurred.float())
@@ -52,13 +55,18 @@ def regularization_loss(control_points: Tensor, basis: Tensor) -> Tensor:
     points = split_control_points(control_points.float())
     gram = basis.to(points).T @ basis.to(points) / basis.shape[0]
     total = points.new_zeros(())
+    alone = _samples_alone(basis)
     for i in range(points.shape[1]):
-        for j in range(i, points.shape[1]):
-            # A vanishing entry is skipped by value: zero-constraint has N**2 of them and N that count.
+        for j in range(i, i + 1 if alone else points.shape[1]):
             share = gram[i, j] * (1 if i == j else 2)
-            if i == j or basis.shape[1] <= 3:
-                total = total + share * (points[:, i] * points[:, j]).mean()
+            total = total + share * (points[:, i] * points[:, j]).mean()
     return total
+
+
+def _samples_alone(basis: Tensor) -> bool:
+    """Whether each sample is a control point of its own (zero-constraint), so that no two of them belong together."""
+    rows, columns = basis.shape
+    return rows == columns and bool(torch.equal(basis, torch.eye(rows).to(basis)))
 
 
 def total_variation_loss(control_points: Tensor, basis: Tensor) -> Tensor:
@@ -68,7 +76,7 @@ def total_variation_loss(control_points: Tensor, basis: Tensor) -> Tensor:
         control_points: ``(B, 2K, H, W)``, pixels.
         basis: ``(N, K)`` at the N sample times.
     """
-    if control_points.device.type == "cpu" and basis.shape[1] <= 3 and cpu_serves("variation_cpu"):
+    if control_points.device.type == "cpu" and basis.shape[1] <= KERNEL_POINTS and cpu_serves("variation_cpu"):
         return cpu_kernels("variation_cpu").variation_cpu(control_points, basis)
     return total_variation_plain(control_points, basis)
 

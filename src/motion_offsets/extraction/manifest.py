@@ -16,6 +16,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from filelock import FileLock, Timeout
+
 from ..errors import BadInputError
 from ..io.images import EncodedPhoto
 from ..version import __version__
@@ -104,8 +106,8 @@ class Manifest:
         self._made = [path for path in (folder, *folder.parents) if not path.exists()]
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            self._lock = _locked(self.path)
             self._file = open(self.path, "a+b")
-            _lock(self._file, self.path)
             _drop_torn_line(self._file)
         except OSError as error:
             raise BadInputError(f"{self.path}: cannot be written ({error.strerror}); give another output") from error
@@ -117,9 +119,11 @@ class Manifest:
 
     def __exit__(self, *error: object) -> None:
         empty = self.path.stat().st_size == 0
+        self._file.close()
         if empty:
             self.path.unlink()
-        self._file.close()
+        Path(self._lock.lock_file).unlink(missing_ok=True)  # while it is held: whoever comes makes a new one
+        self._lock.release()
         for folder in self._made if empty else ():
             try:
                 folder.rmdir()
@@ -194,12 +198,15 @@ def _drop_torn_line(file: Any) -> None:
     file.truncate(content.rfind(b"\n") + 1)
 
 
-def _lock(file: Any, path: Path) -> None:
+def _locked(path: Path) -> FileLock:
+    """The lock of a manifest, held; on any system.
+
+    Raises:
+        BadInputError: another run holds it.
+    """
+    lock = FileLock(path.with_name(f".{path.name}.lock"))
     try:
-        import fcntl
-    except ImportError:  # Windows has none
-        return
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+        lock.acquire(blocking=False)
+    except Timeout:
         raise BadInputError(f"{path}: another run is at work there; wait for it, or give another output") from None
+    return lock

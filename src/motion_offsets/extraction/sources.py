@@ -74,9 +74,9 @@ class Share:
 
     def __post_init__(self) -> None:
         if self.count < 1:
-            raise BadInputError(f"--num-shards is {self.count}; give a number of parts of at least 1")
+            raise BadInputError(f"`num_shards` is {self.count}; give a number of parts of at least 1")
         if not 0 <= self.index < self.count:
-            raise BadInputError(f"--shard-index is {self.index}, of {self.count}; give one from 0 to {self.count - 1}")
+            raise BadInputError(f"`shard_index` is {self.index}, of {self.count}; give one from 0 to {self.count - 1}")
 
     def divided(self, index: int, count: int) -> Share:
         """Part ``index`` of ``count`` of this part."""
@@ -142,7 +142,7 @@ def find_sources(arguments: Sequence[str], split: str | None = None, column: str
             else:
                 photos.append(str(path))
     if not data and (split or column):
-        option = "--split" if split else "--column"
+        option = "`split`" if split else "`column`"
         raise BadInputError(
             f"{option} is for data sets; give Parquet, Arrow or tar files, or {HUB_PREFIX}org/name for one on the Hub"
         )
@@ -221,7 +221,7 @@ def _saved_to_disk(folder: Path, split: str) -> Any:
         raise BadInputError(f"{folder}: cannot be read ({reason}); give a folder that save_to_disk wrote") from error
     if isinstance(found, datasets.DatasetDict):
         if split not in found:
-            raise BadInputError(f"{folder}: holds no split {split!r}; give --split, one of {', '.join(found)}")
+            raise BadInputError(f"{folder}: holds no split {split!r}; give `split`, one of {', '.join(found)}")
         found = found[split]
     return found.to_iterable_dataset()
 
@@ -235,7 +235,7 @@ def _picture_column(source: str, rows: Any, column: str | None) -> str:
     names = list(features) or list(rows.column_names or ())
     if column is not None:
         if names and column not in names:
-            raise BadInputError(f"{source}: has no column {column!r}; give --column, one of {', '.join(names)}")
+            raise BadInputError(f"{source}: has no column {column!r}; give `column`, one of {', '.join(names)}")
         return column
     pictures = [name for name, kind in features.items() if isinstance(kind, Image)]
     # Without the notes of datasets, a Parquet file's pictures are plain structures of bytes and path.
@@ -243,7 +243,7 @@ def _picture_column(source: str, rows: Any, column: str | None) -> str:
     blurred = [name for name in pictures if role_of(name) == "blurred"]
     if len(pictures) != 1 and len(blurred) != 1:
         which = f"its pictures may be {', '.join(pictures)}" if pictures else f"it has {', '.join(names) or 'none'}"
-        raise BadInputError(f"{source}: which of its columns holds the photos is not plain; give --column ({which})")
+        raise BadInputError(f"{source}: which of its columns holds the photos is not plain; give `column` ({which})")
     return blurred[0] if len(pictures) != 1 else pictures[0]
 
 
@@ -252,11 +252,11 @@ def _undecoded(source: str, rows: Any, column: str) -> Any:
 
     kind = (rows.features or {}).get(column)
     if not isinstance(kind, Image | dict) and kind not in (None, Value("binary"), Value("large_binary")):
-        raise BadInputError(f"{source}: column {column!r} holds no pictures; give --column, one of encoded images")
+        raise BadInputError(f"{source}: column {column!r} holds no pictures; give `column`, one of encoded images")
     try:
         return rows.cast_column(column, Image(decode=False))
     except (ValueError, TypeError, NotImplementedError) as error:  # pyarrow's own errors are among them
-        raise BadInputError(f"{source}: column {column!r} holds no pictures; give --column, another one") from error
+        raise BadInputError(f"{source}: column {column!r} holds no pictures; give `column`, another one") from error
 
 
 def _items(shard: DataShard, folder: str, share: Share) -> Iterator[Item]:

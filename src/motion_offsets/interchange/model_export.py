@@ -131,7 +131,7 @@ def check_export(path: Path, dtype: str) -> None:
     if suffix not in FORMATS:
         raise BadInputError(f"{path}: a model cannot be written so; end its name in {' or '.join(FORMATS)}")
     if dtype not in DTYPES:
-        raise BadInputError(f"--dtype {dtype!r} is not offered; give one of {', '.join(DTYPES)}")
+        raise BadInputError(f"`dtype` {dtype!r} is not offered; give one of {', '.join(DTYPES)}")
     if suffix == ".onnx":
         _require("onnx", "onnxscript")
 
@@ -139,10 +139,10 @@ def check_export(path: Path, dtype: str) -> None:
 def _check_model(model: Model, control_points: bool) -> None:
     if is_estimator(model):
         if control_points:
-            raise BadInputError("only a deblurrer takes control points; leave --control-points out")
+            raise BadInputError("only a deblurrer takes control points; leave `control_points` out")
         return
     if not model.uses_motion and control_points:
-        raise BadInputError("this deblurrer uses no motion, so it takes no control points; leave --control-points out")
+        raise BadInputError("this deblurrer uses no motion, so it takes no control points; leave `control_points` out")
     if model.uses_motion and not control_points:
         _estimator_of(model)
     _motion_of(model)
@@ -210,7 +210,7 @@ def _estimator_of(model: Model) -> EtrajModel:
     if model.own_estimator is None:
         raise BadInputError(
             "this deblurrer carries no estimator; give one whose config has an estimator_config, or let the file take "
-            "the motion as an input (--control-points) if its config names a trajectory"
+            "the motion as an input (`control_points`) if its config names a trajectory"
         )
     return model.own_estimator
 

@@ -110,7 +110,7 @@ class MotionGuidedConfig(BundledNamesMixin, SavedWithCodeMixin, PreTrainedConfig
         num_control_points(self.trajectory, self.num_samples)
         _require(self, "trajectory", self.trajectory != "zero-constraint", "a trajectory whose order in time is known")
         _require(self, "padding_mode", self.padding_mode in PADDING_MODES, "zeros or border")
-        estimator = self.estimator_config
+        estimator: Any = self.estimator_config
         valid = estimator is None or is_estimator(estimator)
         _require(self, "estimator_config", valid, "None, a dict or an EtrajConfig")
         if estimator is not None and estimator.trajectory != self.trajectory:

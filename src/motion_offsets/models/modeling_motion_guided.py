@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -30,6 +30,7 @@ from ..errors import BadInputError
 from ..exposure.blur import expose
 from ..exposure.trajectories import offsets_at, sample_times, trajectory_basis
 from ..runtime.tiling import ESTIMATOR_MARGIN
+from .configuration_etraj import EtrajConfig
 from .configuration_motion_guided import MotionGuidedConfig
 from .deblurring import DeblurrerMixin
 from .hub import BundledNamesMixin
@@ -154,7 +155,7 @@ class GuidedResidualBlock(GradientCheckpointingLayer):
         super().__init__()
         self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
         self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
-        self.conv2.gain = 0.2
+        self.conv2.gain = 0.2  # type: ignore[assignment]
 
     def forward(self, features: Tensor) -> Tensor:
         return features + self.conv2(functional.relu(self.conv1(features)))
@@ -173,7 +174,7 @@ class GuidedUNet(nn.Module):
         self.down = nn.ModuleList(nn.Conv2d(fine, coarse, 2, stride=2) for fine, coarse in pairs)
         self.up = nn.ModuleList(nn.Conv2d(coarse, 4 * fine, 1) for fine, coarse in pairs)
         self.head = nn.Conv2d(widths[0], 4 * 6, 3, padding=1)
-        self.head.gain = HEAD_GAIN
+        self.head.gain = HEAD_GAIN  # type: ignore[assignment]
 
     def forward(self, inputs: Tensor) -> Tensor:
         features = self.stem(functional.pixel_unshuffle(inputs, 2))
@@ -196,7 +197,7 @@ class GuidedStage(nn.Module):
 
     def __init__(self, config: MotionGuidedConfig) -> None:
         super().__init__()
-        self.steps, self.step_size = config.deconvolution_steps, config.step_size
+        self.steps, self.step_size = tuple(config.deconvolution_steps), config.step_size
         self.padding_mode = config.padding_mode
         # The photo, each deconvolved estimate with what it leaves unexplained, the motion, the photo along the path.
         channels = 3 + 6 * len(self.steps) + MOTION_CHANNELS + 3 * len(config.path_distances)
@@ -249,7 +250,9 @@ class MotionGuidedForImageDeblurring(DeblurrerMixin, MotionGuidedPreTrainedModel
     def __init__(self, config: MotionGuidedConfig) -> None:
         super().__init__(config)
         self.stages = nn.ModuleList(GuidedStage(config) for _ in range(config.num_stages))
-        self.estimator = EtrajModel(config.estimator_config) if config.estimator_config is not None else None
+        self.estimator = (
+            EtrajModel(cast(EtrajConfig, config.estimator_config)) if config.estimator_config is not None else None
+        )
         self.post_init()
 
     @property

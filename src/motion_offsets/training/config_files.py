@@ -90,8 +90,9 @@ def _laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, 
     joined = dict(below)
     for name, value in above.items():
         earlier = joined.get(name)
-        both = isinstance(value, Mapping) and isinstance(earlier, Mapping)
-        joined[name] = _laid_over(earlier, value) if both else value
+        if isinstance(value, Mapping) and isinstance(earlier, Mapping):
+            value = _laid_over(earlier, value)
+        joined[name] = value
     return joined
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
@@ -35,7 +37,7 @@ class GuidedStage(_CropStage):
 
     def __init__(self, options: TrainingOptions):
         super().__init__(options)
-        self.estimator = EtrajModel.from_pretrained(options.estimator).eval().requires_grad_(False)
+        self.estimator = EtrajModel.from_pretrained(str(options.estimator)).eval().requires_grad_(False)
         self.estimator.to(memory_format=torch.channels_last)
         fields = {"trajectory": self.estimator.config.trajectory, **options.model_fields()}
         config = MotionGuidedConfig(**fields)
@@ -82,7 +84,7 @@ class GuidedStage(_CropStage):
         return points
 
     @torch.inference_mode()
-    def validate(self, model: nn.Module) -> Validation:
+    def validate(self, model: Any) -> Validation:
         rows: list[dict[str, Tensor]] = []
         pictures: dict[str, Tensor] = {}
         self.estimator.to(model.device)

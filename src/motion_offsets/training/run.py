@@ -24,8 +24,8 @@ from torch.utils.data import DataLoader, Subset
 from tqdm.auto import tqdm
 from transformers import PreTrainedModel
 
-from ..errors import BadInputError
-from ..io.writing import put_in_place, size_of, write_errors, write_picture
+from ..errors import BadInputError, name_arguments
+from ..io.atomic import bytes_of, put_in_place, write_errors, write_picture
 from ..runtime.allocation import keep_freed_memory
 from .building import build_stage
 from .config_files import read_options
@@ -69,7 +69,7 @@ class Run:
         set_seed(options.seed)
         self.stage: Stage = build_stage(options)
         # Checkpoints that are there already make room for the next ones.
-        check_room(self.output, room_wanted(self.stage.model, options) - size_of(checkpoints(self.output)))
+        check_room(self.output, room_wanted(self.stage.model, options) - bytes_of(checkpoints(self.output)))
         model = self.stage.model.to(memory_format=torch.channels_last)
         groups = self.stage.parameter_groups()
         self.gains = [group.gain for group in groups]
@@ -142,7 +142,7 @@ class Run:
         # Crops that are to be kept are rendered by one process of each machine.
         with self.accelerator.local_main_process_first():
             dataset = self.stage.dataset(options.steps * self.crops_per_step)
-        remaining = Subset(dataset, range(self.step * self.crops_per_step, len(dataset)))
+        remaining = Subset(dataset, range(self.step * self.crops_per_step, options.steps * self.crops_per_step))
         loader = DataLoader(
             remaining,
             batch_size=options.batch_size,
@@ -343,7 +343,7 @@ def run_from_command_line() -> None:
     try:
         main()
     except BadInputError as error:
-        print(f"train.py: {error}", file=sys.stderr)
+        print(f"train.py: {name_arguments(str(error), '--{}'.format)}", file=sys.stderr)
         sys.exit(2)
     except NotFiniteError as error:
         print(f"train.py: {error}", file=sys.stderr)

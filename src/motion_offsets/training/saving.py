@@ -16,7 +16,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from ..errors import BadInputError
-from ..io.writing import whole_folder
+from ..io.atomic import whole_checkpoint
 from ..publishing.cards import eval_results
 from ..publishing.repositories import hub_errors
 from .options import TrainingOptions
@@ -95,7 +95,7 @@ def write_model(model: PreTrainedModel, folder: Path, options: TrainingOptions, 
     earlier = Path(options.start_from or "") / "training.json"
     if options.start_from and earlier.is_file():
         record["started_from"] = json.loads(earlier.read_text())
-    with whole_folder(folder) as partial:
+    with whole_checkpoint(folder) as partial:
         # Contiguous again: safetensors would refuse the strides of channels_last.
         model.to(torch.float16).to(memory_format=torch.contiguous_format).save_pretrained(partial)
         (partial / "training.json").write_text(json.dumps(record, indent=2) + "\n")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from ..data.crops.crop_shards import CropShards, render_crops
 from ..data.crops.flow_crops import MotionFlowCrops
 from ..data.crops.pair_crops import PairCrops
 from ..data.crops.scene_crops import MixedCrops, SceneCrops
+from ..data.crops.window_crops import FrameWindowCrops
 from ..data.reading.pairs import load_pairs
 from ..errors import BadInputError
 from ..evaluation.benchmarks.motion_flow import motion_flow_pairs
@@ -37,7 +38,10 @@ from .starts import HEAD_GAIN, grow, start_by_deconvolution, start_on_detail, wi
 LossAndTerms = tuple[Tensor, dict[str, Tensor]]
 TIMES_DRAWN = 15
 # Options that the crops depend on.
-MADE_OF = ("images", "objects", "label_maps", "pairs", "dynamic_share", "pairs_share", "crops", "scenes", "seed")
+MADE_OF = (
+    *("images", "objects", "label_maps", "pairs", "frames", "frames_window", "frames_linear_share"),
+    *("dynamic_share", "pairs_share", "frames_share", "crops", "scenes", "seed"),
+)
 
 
 @dataclass
@@ -105,16 +109,22 @@ class _CropStage:
 
     def _source(self, length: int) -> Dataset:
         options, recipe, seed = self.options, self.options.recipe(), self.options.seed
-        flow_share = 1 - options.dynamic_share - options.pairs_share
+        flow_share = 1 - options.dynamic_share - options.pairs_share - options.frames_share
         sources: list[tuple[Dataset, float]] = []
-        if flow_share > 0:
+        if flow_share > 1e-9:  # shares that sum to 1 but for rounding leave none
             sources.append((MotionFlowCrops(options.images, length, recipe, seed), flow_share))
         if options.dynamic_share:
             folders = (options.images, options.objects, options.label_maps)
             sources.append((SceneCrops(*folders, length, recipe, options.scene_recipe(), seed), options.dynamic_share))
         if options.pairs_share:
             sources.append((PairCrops(options.pairs, length, recipe, seed), options.pairs_share))
-        return MixedCrops(*zip(*sources, strict=True), seed) if len(sources) > 1 else sources[0][0]
+        if options.frames_share:
+            window = (options.frames_window[0], options.frames_window[1])
+            frames = FrameWindowCrops(options.frames, length, recipe, window, options.frames_linear_share, seed)
+            sources.append((frames, options.frames_share))
+        if len(sources) == 1:
+            return sources[0][0]
+        return MixedCrops([source for source, _ in sources], [share for _, share in sources], seed)
 
     def parameter_groups(self) -> list[ParameterGroup]:
         """What is trained, and at what multiple of the learning rate."""
@@ -172,7 +182,8 @@ class EstimatorStage(_CropStage):
         blurred = batch["blurred"].contiguous(memory_format=torch.channels_last)
         with accelerator.autocast():
             points = model(blurred, output_motion_offsets=False).control_points
-        terms, losses = [0 * points.sum()], {}
+        terms = [0 * points.sum()]
+        losses: dict[str, Tensor] = {}
         # Only crops whose light was averaged as the model averages it can be reblurred to what they are.
         alike = batch["gamma"].float() == (self.model.config.gamma or 1.0)
         if progress >= options.reblur_from and alike.any():
@@ -190,7 +201,7 @@ class EstimatorStage(_CropStage):
         return torch.stack(terms).sum(), losses
 
     @torch.inference_mode()
-    def validate(self, model: nn.Module) -> Validation:
+    def validate(self, model: Any) -> Validation:
         rows: list[dict[str, Tensor]] = []
         pictures: dict[str, Tensor] = {}
         for case in self.cases():
@@ -275,7 +286,7 @@ class DeblurrerStage(_CropStage):
         return loss, losses
 
     @torch.inference_mode()
-    def validate(self, model: nn.Module) -> Validation:
+    def validate(self, model: Any) -> Validation:
         rows: list[dict[str, Tensor]] = []
         pictures: dict[str, Tensor] = {}
         for case in self.cases():

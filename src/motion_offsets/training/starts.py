@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import torch
 from torch import nn
@@ -11,7 +12,7 @@ from ..errors import BadInputError
 from ..exposure.trajectories import sample_times, trajectory_basis
 from ..models.configuration_etraj import EtrajConfig
 from ..models.modeling_etraj import EtrajModel, EtrajResidualBlock
-from ..models.modeling_ma_dmphn import MaDmphnForImageDeblurring, PatchDecoder, PatchEncoder, ResidualBlock
+from ..models.modeling_ma_dmphn import MaDmphnForImageDeblurring, ResidualBlock
 
 # How much larger than Xavier's the head starts, and how much faster it learns, with ``high_pass_start``.
 HEAD_GAIN = 10.0
@@ -47,6 +48,7 @@ def start_on_detail(model: EtrajModel) -> None:
     first.copy_(5 * (by_colour - by_colour.mean((2, 3, 4), keepdim=True)).flatten(1, 2))
     network.head.weight.mul_(HEAD_GAIN)
     if model.config.trajectory == "quadratic":
+        assert network.head.bias is not None
         network.head.bias.copy_(torch.tensor([-MIDDLE_OF_HALF_PLANE, 0.0, MIDDLE_OF_HALF_PLANE, 0.0]))
 
 
@@ -91,19 +93,21 @@ def start_by_deconvolution(model: MaDmphnForImageDeblurring) -> None:
         raise BadInputError("deconvolution_start wants a motion-aware model, stage 3 among them, with residual output")
     if config.base_channels < 24:
         raise BadInputError(f"base_channels is {config.base_channels}; deconvolution_start wants 24 or more")
+    network: Any
     for network in model.networks:
         for module in network.modules():
             if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
         for module in network.modules():
             if isinstance(module, ResidualBlock):
-                module[2].weight.mul_(0.1)
+                last: Any = module[2]
+                last.weight.mul_(0.1)
         for level in range(1, network.num_levels + 1):
             _encode_photo(network.get_submodule(f"encoder_lv{level}"))
             _decode_photo(network.get_submodule(f"decoder_lv{level}"))
 
 
-def _encode_photo(encoder: PatchEncoder) -> None:
+def _encode_photo(encoder: Any) -> None:
     first = encoder.layer1.weight
     first.sub_(first.mean((2, 3), keepdim=True)).mul_(5)
     first[PHOTO["full"]] = 0
@@ -120,7 +124,7 @@ def _encode_photo(encoder: PatchEncoder) -> None:
             _silence(encoder.get_submodule(f"layer{number}")[2], place)
 
 
-def _decode_photo(decoder: PatchDecoder) -> None:
+def _decode_photo(decoder: Any) -> None:
     for number, place in ((13, "quarter"), (14, "quarter"), (17, "half"), (18, "half"), (21, "full"), (22, "full")):
         _silence(decoder.get_submodule(f"layer{number}")[2], BOTH[place])
     for conv, channels in ((decoder.layer16, 12), (decoder.layer20, 3)):
@@ -137,7 +141,7 @@ def _decode_photo(decoder: PatchDecoder) -> None:
     decoder.layer24.weight[range(3), range(3, 6), 1, 1] = 1.0
 
 
-def _deconvolve(block: ResidualBlock) -> None:
+def _deconvolve(block: Any) -> None:
     """``correction += step * blur(photo - blur(photo + correction))``; ReLU passes either sign in its own channel."""
     compare, add = block[0], block[2]
     compare.weight[6:12] = 0
@@ -148,7 +152,7 @@ def _deconvolve(block: ResidualBlock) -> None:
             add.weight[3 + colour, channel] = sign * DECONVOLUTION_STEP / 9
 
 
-def _silence(conv: nn.Module, channels: slice) -> None:
+def _silence(conv: Any, channels: slice) -> None:
     """Let a convolution start with nothing to say in some of its output channels."""
     conv.weight[channels] = 0
     conv.bias[channels] = 0
