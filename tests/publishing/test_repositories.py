@@ -208,7 +208,7 @@ def test_the_space_carries_package_and_models(hub: Hub, checkout: Path) -> None:
     files = hub.head("lab/motion-offsets", "spaces")
     assert hub.repo("lab/motion-offsets", "spaces").sdk == "gradio"
     assert {"app.py", "motion_offsets/models/hub.py", "motion_offsets/_models/motion/model.safetensors"} < files.keys()
-    assert "motion_offsets/_examples/clock.png" in files
+    assert "motion_offsets/_examples/cat.png" in files
     assert "sdk_version: " in files["README.md"].decode()
     requirements = files["requirements.txt"].decode().splitlines()
     assert {"numba", "torch"} <= {line.partition(">")[0] for line in requirements}
