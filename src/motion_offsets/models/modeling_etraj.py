@@ -191,21 +191,28 @@ class EtrajModel(BundledNamesMixin, SavedWithCodeMixin, PreTrainedModel):
         return control_points.float() if control_points.dtype in (torch.float16, torch.bfloat16) else control_points
 
     def reblur_loss(
-        self, control_points: Tensor, pixel_values: Tensor, sharp_pixel_values: Tensor
+        self, control_points: Tensor, pixel_values: Tensor, sharp_pixel_values: Tensor, gamma: float | None = None
     ) -> tuple[Tensor, dict[str, Tensor], Tensor]:
         """The loss of eq. 11, its terms, and the reblurred ``(B, 3, H, W)`` image, for given control points.
 
         Computed in single precision under autocast too: MS-SSIM subtracts squares that half precision makes equal.
+
+        Args:
+            control_points: ``(B, 2K, H, W)``, pixels.
+            pixel_values: as in :meth:`forward`.
+            sharp_pixel_values: likewise.
+            gamma: of the light whose average these blurred images are, 1 for encoded values; by default the config's.
         """
         with torch.autocast(control_points.device.type, enabled=False):
-            return self._reblur_loss(control_points, pixel_values, sharp_pixel_values)
+            return self._reblur_loss(control_points, pixel_values, sharp_pixel_values, gamma or self.config.gamma)
 
     def _reblur_loss(
-        self, control_points: Tensor, pixel_values: Tensor, sharp_pixel_values: Tensor
+        self, control_points: Tensor, pixel_values: Tensor, sharp_pixel_values: Tensor, gamma: float | None
     ) -> tuple[Tensor, dict[str, Tensor], Tensor]:
         config = self.config
         basis = self.sample_basis(control_points.device)
-        reblurred = expose(sharp_pixel_values.float(), control_points, basis, config.padding_mode, config.gamma)
+        averaged = None if gamma == 1 else gamma
+        reblurred = expose(sharp_pixel_values.float(), control_points, basis, config.padding_mode, averaged)
         losses = {"l2": reconstruction_loss(reblurred, pixel_values)}
         weights = {"l2": 1.0}
         if config.ssim_weight:

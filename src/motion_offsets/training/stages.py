@@ -19,7 +19,7 @@ from transformers import PreTrainedModel
 from ..data.crops.crop_shards import CropShards, render_crops
 from ..data.crops.flow_crops import MotionFlowCrops
 from ..data.crops.pair_crops import PairCrops
-from ..data.crops.scene_crops import MixedCrops, SceneCrops
+from ..data.crops.scene_crops import UNKNOWN_GAMMA, MixedCrops, SceneCrops
 from ..data.crops.window_crops import FrameWindowCrops
 from ..data.reading.pairs import load_pairs
 from ..errors import BadInputError
@@ -184,14 +184,10 @@ class EstimatorStage(_CropStage):
             points = model(blurred, output_motion_offsets=False).control_points
         terms = [0 * points.sum()]
         losses: dict[str, Tensor] = {}
-        # Only crops whose light was averaged as the model averages it can be reblurred to what they are.
-        alike = batch["gamma"].float() == (self.model.config.gamma or 1.0)
-        if progress >= options.reblur_from and alike.any():
+        if progress >= options.reblur_from:
             with accelerator.autocast():
-                loss, losses, _ = self.model.reblur_loss(points[alike], blurred[alike], batch["sharp"][alike])
-            # All terms are means over crops, so weighing them by their share makes them a mean over the whole batch:
-            # the mean over processes, which all have as many crops, is then that of one process with all of them.
-            terms.append(loss * alike.float().mean())
+                loss, losses = self._reblur_loss(points, blurred, batch)
+            terms.append(loss)
         if options.flow_weight and progress < options.flow_until:
             # Likewise, but over the known pixels of all processes, of which some have more than others.
             known = accelerator.reduce(batch["known"].sum(), "mean")
@@ -199,6 +195,22 @@ class EstimatorStage(_CropStage):
             terms.append(options.flow_weight * (1 - progress / options.flow_until) * losses["flow"])
         self.model.config.ssim_weight = self.ssim_weight  # what is saved is the model's own
         return torch.stack(terms).sum(), losses
+
+    def _reblur_loss(self, points: Tensor, blurred: Tensor, batch: dict[str, Tensor]) -> LossAndTerms:
+        """The paper's loss over the crops whose light can be averaged as theirs was, each by its own gamma."""
+        total = 0 * points.sum()
+        losses: dict[str, Tensor] = {}
+        for gamma in batch["gamma"].unique().tolist():
+            if gamma == UNKNOWN_GAMMA:
+                continue
+            alike = batch["gamma"] == gamma
+            loss, terms, _ = self.model.reblur_loss(points[alike], blurred[alike], batch["sharp"][alike], gamma)
+            # All terms are means over crops, so weighing them by their share makes them a mean over the whole batch:
+            # the mean over processes, which all have as many crops, is then that of one process with all of them.
+            share = alike.float().mean()
+            total = total + share * loss
+            losses = {name: losses.get(name, 0) + share * value for name, value in terms.items()}
+        return total, losses
 
     @torch.inference_mode()
     def validate(self, model: Any) -> Validation:
