@@ -171,7 +171,9 @@ def extract(
     device: Device = "auto",
     dtype: Dtype = "auto",
     max_memory: MaxMemory = "4GB",
-    refine: Annotated[int, typer.Option(metavar="STEPS", help="Fit the motion to the photo itself; 20 does.")] = 0,
+    refine: Annotated[
+        int, typer.Option(metavar="STEPS", help="Steps of fitting the motion to this photo, such as 20.")
+    ] = 0,
     safe: Annotated[bool, typer.Option("--safe", help="Take back what the motion does not explain.")] = False,
     split: Annotated[str | None, typer.Option(help="Of a data set; by default train.")] = None,
     column: Annotated[str | None, typer.Option(help="Of a data set: the column of the photos.")] = None,

@@ -35,9 +35,7 @@ def ms_ssim_loss(reblurred: Tensor, blurred: Tensor, window_size: int = 11) -> T
     try:
         from pytorch_msssim import ms_ssim
     except ImportError as error:
-        raise BadInputError(
-            "MS-SSIM needs pytorch-msssim: pip install 'motion-offsets[train]', or set ssim_weight to 0"
-        ) from error
+        raise BadInputError("MS-SSIM needs pytorch-msssim: pip install '.[train]', or set ssim_weight to 0") from error
 
     side = min(reblurred.shape[-2:])
     if side <= 16 * (window_size - 1):

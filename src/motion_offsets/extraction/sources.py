@@ -100,7 +100,7 @@ class PhotoSources:
         """What a share has to read, each with its name: the photos on disk, then one data shard after the other.
 
         Where there are as many shards as parts, each part reads whole shards; otherwise all read every shard, and take
-        every so manieth row.
+        every n-th row.
         """
         names = result_names([*self.photos, *(Path(f"{shard.result}.tar") for shard in self.shards)])
         listed = [Item(photo, name) for photo, name in zip(self.photos, names, strict=False)]
