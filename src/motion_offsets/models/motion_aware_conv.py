@@ -32,7 +32,7 @@ except ImportError:  # no package: remote code of the Hub
     def fused(x: Tensor, motion_offsets: Tensor) -> bool:
         return False
 
-    motion_aware_conv2d_backward = None
+    motion_aware_conv2d_backward = None  # type: ignore[assignment]
 
 
 TAPS = 9
