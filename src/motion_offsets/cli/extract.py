@@ -17,7 +17,7 @@ from ..io.atomic import check_output_folder
 from ..models.hub import DEFAULT_ESTIMATOR
 from ..runtime.memory import parse_memory
 from .arguments import prepare
-from .options import Deblurrer, Debug, Device, Dtype, MaxMemory, Model, Output, Sources
+from .options import Deblurrer, Debug, Device, Dtype, Location, MaxMemory, Model, Output, Sources
 from .reporting import report
 
 if TYPE_CHECKING:
@@ -188,6 +188,7 @@ def extract(
     batch_size: Annotated[
         int | None, typer.Option(help="Photos of one size at once; by default 1 on a CPU, up to 8 on a GPU.")
     ] = None,
+    location: Location = True,
     num_shards: Annotated[int, typer.Option(help="Into how many parts the photos are divided, say among jobs.")] = 1,
     shard_index: Annotated[int, typer.Option(help="The part to do, from 0.")] = 0,
     debug: Debug = False,
@@ -223,6 +224,7 @@ def extract(
             refine_steps=refine,
             safe=safe,
             dtype=autocast,
+            keep_location=location,
             models={"model": model, "deblurrer": deblurrer or "default"},
         )
         codes = extract_sources(

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..errors import BadInputError
+from .sampling import forward_mode
 from .trajectories import split_control_points
 
 try:
@@ -74,7 +75,8 @@ def total_variation_loss(control_points: Tensor, basis: Tensor) -> Tensor:
         control_points: ``(B, 2K, H, W)``, pixels.
         basis: ``(N, K)`` at the N sample times.
     """
-    if control_points.device.type == "cpu" and basis.shape[1] <= KERNEL_POINTS and cpu_serves("variation_cpu"):
+    served = control_points.device.type == "cpu" and basis.shape[1] <= KERNEL_POINTS and not forward_mode()
+    if served and cpu_serves("variation_cpu"):
         return cpu_kernels("variation_cpu").variation_cpu(control_points, basis)
     return total_variation_plain(control_points, basis)
 
