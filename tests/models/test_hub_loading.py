@@ -226,3 +226,18 @@ def test_the_script_of_the_guide(hub: Hub, client: Client, tmp_path: Path) -> No
         assert sharp.size == (96, 80)
     pushed = hub.head("alice/blur-to-video")
     assert {"README.md", "model_index.json", "pipeline.py", "estimator/model.safetensors"} < pushed.keys()
+
+
+PUSH = """
+from motion_offsets import EtrajConfig, EtrajModel, MotionOffsetsImageProcessor
+
+EtrajModel(EtrajConfig(base_channels=4)).save_pretrained("pushed", push_to_hub=True, repo_id="alice/pushed")
+MotionOffsetsImageProcessor().save_pretrained("pushed", push_to_hub=True, repo_id="alice/pushed")
+"""
+
+
+def test_saving_with_push_to_hub_uploads_the_code(hub: Hub, client: Client) -> None:
+    client(PUSH, HF_TOKEN="alices")
+    pushed = hub.head("alice/pushed").keys()
+    assert {"config.json", "model.safetensors", "modeling_etraj.py", "trajectories.py"} < pushed
+    assert {"preprocessor_config.json", "image_processing_motion_offsets.py"} < pushed

@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from transformers import AutoModel
 
 from motion_offsets import BlurToVideoPipeline, EtrajConfig, MotionOffsetsImageProcessor
+from motion_offsets.models.hub import bundled_models
 from motion_offsets.models.registry import MODELS
 from motion_offsets.models.remote_code import flattened
 
@@ -83,3 +85,12 @@ def test_a_folder_loads_with_its_own_code(kind: str, hidden: bool, tmp_path: Pat
     assert said["one_config_class"]
     assert said["estimator"] == bool(estimator)
     assert said["weights"] == pytest.approx([total, total])
+
+
+@pytest.mark.parametrize(
+    "name", [name for name, folder in bundled_models().items() if (folder / "config.json").is_file()]
+)
+def test_a_bundled_folder_loads_when_its_code_is_trusted(name: str) -> None:
+    model = AutoModel.from_pretrained(str(bundled_models()[name]), trust_remote_code=True)
+    assert type(model).__module__.startswith("motion_offsets.models.")
+    assert getattr(model, "estimator", None) is not None or type(model).__name__ == "EtrajModel"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 pytest.importorskip("accelerate", reason="the extra `train` is not installed")
 
@@ -50,6 +52,15 @@ def cutouts(tmp_path_factory: pytest.TempPathFactory, photos: Path) -> Path:
     return folder
 
 
+def _frames(folder: Path) -> Path:
+    """Thirteen consecutive frames of noise that moves by a pixel each."""
+    folder.mkdir()
+    noise = np.random.default_rng(0).integers(256, size=(200, 220, 3), dtype=np.uint8)
+    for number in range(13):
+        Image.fromarray(noise[:, number : number + 200]).save(folder / f"{number:06d}.png")
+    return folder
+
+
 @pytest.mark.usefixtures("_signals")
 @pytest.mark.parametrize("name", NAMES)
 def test_every_config_takes_a_step(name: str, photos: Path, pairs: Path, cutouts: Path, tmp_path: Path) -> None:
@@ -66,6 +77,8 @@ def test_every_config_takes_a_step(name: str, photos: Path, pairs: Path, cutouts
     arguments += ["--pairs", pairs] if fields.get("pairs_share") else ["--images", photos]
     if fields.get("dynamic_share"):
         arguments += ["--objects", cutouts]
+    if fields.get("frames_share"):
+        arguments += ["--frames", _frames(tmp_path / "frames")]
     estimator = fields.get("model", {}).get("estimator_config", {})
     aware = deblurs and fields["model"].get("motion_aware", True)
     if aware or guided:
