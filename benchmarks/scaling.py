@@ -1,8 +1,4 @@
-<<<<<<< HEAD
-"""Time, cost and storage of very many photos: the arithmetic of ``docs/guides/folders.md``.
-=======
 """Time, cost and storage of very many photos, from a measured time a photo: the sums of ``docs/guides/folders.md``.
->>>>>>> main
 
     python benchmarks/scaling.py --seconds-per-photo S [--price-per-hour P --machines M --megabytes-per-photo B ...]
 
