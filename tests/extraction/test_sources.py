@@ -118,7 +118,7 @@ def test_folder_that_save_to_disk_wrote(tmp_path: Path) -> None:
     both.save_to_disk(tmp_path / "saved")
     found = items(find_sources([str(tmp_path / "saved")], split="test"))
     assert [shown(item) for item in found] == [2, 3]
-    with pytest.raises(BadInputError, match="no split 'dev'; give --split, one of train, test"):
+    with pytest.raises(BadInputError, match="no split 'dev'; give `split`, one of train, test"):
         find_sources([str(tmp_path / "saved")], split="dev")
 
 
@@ -134,9 +134,9 @@ def test_a_column_that_is_not_plain_is_one_line(tmp_path: Path) -> None:
     other = [{"bytes": png(200), "path": None}]
     table([1], second=other, text=["x"]).to_parquet(tmp_path / "two.parquet")
     path = str(tmp_path / "two.parquet")
-    with pytest.raises(BadInputError, match=r"give --column \(its pictures may be photo, second\)"):
+    with pytest.raises(BadInputError, match=r"give `column` \(its pictures may be photo, second\)"):
         find_sources([path])
-    with pytest.raises(BadInputError, match="no column 'third'; give --column, one of photo, second, text"):
+    with pytest.raises(BadInputError, match="no column 'third'; give `column`, one of photo, second, text"):
         find_sources([path], column="third")
     with pytest.raises(BadInputError, match="column 'text' holds no pictures"):
         find_sources([path], column="text")
@@ -144,7 +144,7 @@ def test_a_column_that_is_not_plain_is_one_line(tmp_path: Path) -> None:
 
 def test_what_is_no_data_set_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "photo.png").write_bytes(png(1))
-    with pytest.raises(BadInputError, match="--split is for data sets"):
+    with pytest.raises(BadInputError, match="`split` is for data sets"):
         find_sources([str(tmp_path / "photo.png")], split="test")
     with pytest.raises(BadInputError, match="give hub:org/name"):
         find_sources(["hub:name"])
@@ -179,7 +179,7 @@ def test_a_row_without_a_picture_is_refused_by_name(tmp_path: Path) -> None:
         load_array(found[1].photo)
 
 
-@pytest.mark.parametrize(("index", "count", "said"), [(0, 0, "--num-shards is 0"), (2, 2, "--shard-index is 2, of 2")])
+@pytest.mark.parametrize(("index", "count", "said"), [(0, 0, "`num_shards` is 0"), (2, 2, "`shard_index` is 2, of 2")])
 def test_parts_that_do_not_exist(index: int, count: int, said: str) -> None:
     with pytest.raises(BadInputError, match=said):
         Share(index, count)
@@ -198,7 +198,7 @@ def test_pictures_that_lie_beside_the_table(tmp_path: Path) -> None:
 READ_FROM_HUB = """
 import hashlib, sys
 from motion_offsets.errors import BadInputError
-from motion_offsets.photo_sources import Share, find_sources
+from motion_offsets.extraction.sources import Share, find_sources
 for name, stream in find_sources(["hub:tester/pairs"]).streams(Share()):
     for item in stream:
         print(item.result, hashlib.sha256(item.photo.content).hexdigest())
@@ -218,6 +218,7 @@ def test_data_set_on_the_hub(tmp_path: Path) -> None:
         environment = os.environ | hub.environment(tmp_path / "home")
         command = [sys.executable, "-c", READ_FROM_HUB]
         read = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert read.stdout, read.stderr
     *rows, refusal = read.stdout.splitlines()
     names = ["tester-pairs-00000/00000000", "tester-pairs-00000/00000001", "tester-pairs-00001/00000000"]
     digests = [hashlib.sha256(png(value)).hexdigest() for value in (1, 2, 3)]

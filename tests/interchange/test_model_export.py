@@ -11,7 +11,14 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from motion_offsets import EtrajConfig, EtrajModel, MaDmphnConfig, MaDmphnForImageDeblurring
+from motion_offsets import (
+    EtrajConfig,
+    EtrajModel,
+    MaDmphnConfig,
+    MaDmphnForImageDeblurring,
+    MotionGuidedConfig,
+    MotionGuidedForImageDeblurring,
+)
 from motion_offsets.cli.app import app
 from motion_offsets.errors import BadInputError
 from motion_offsets.interchange import model_export
@@ -62,6 +69,21 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> dict[bool, ExportReport]:
 @pytest.fixture
 def exported(both: dict[bool, ExportReport]) -> ExportReport:
     return both[False]
+
+
+@pytest.mark.parametrize("suffix", [".onnx", ".pt2"])
+def test_a_motion_guided_deblurrer_takes_the_motion(suffix: str, tmp_path: Path) -> None:
+    """What is written is compared with the model at sizes that are no multiples of its strides."""
+    config = MotionGuidedConfig(
+        widths=(4, 8), encoder_blocks=(0, 1), decoder_blocks=(1,), deconvolution_steps=(1, 2), num_samples=5
+    )
+    model = MotionGuidedForImageDeblurring(config).eval()
+    torch.nn.init.normal_(model.stages[0].unet.head.weight, std=0.05)
+    report = export_model(model, tmp_path / f"guided{suffix}", control_points=True)
+    assert report.differences["sharp"] < 1e-4
+    with pytest.raises(BadInputError, match="carries no estimator"):
+        export_model(model, tmp_path / f"other{suffix}")
+    assert [path.name for path in tmp_path.iterdir()] == [f"guided{suffix}"]
 
 
 def test_a_deblurrer_as_onnx_gives_the_models_results(exported: ExportReport) -> None:

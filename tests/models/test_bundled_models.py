@@ -58,7 +58,7 @@ def test_the_pipeline_is_composed_of_the_two(offline: None) -> None:
     pipe = BlurToVideoPipeline.from_pretrained("blur-to-video")
     pipe.set_progress_bar_config(disable=True)
     assert pipe.estimators_agree
-    with Image.open(ROOT / "examples" / "clock.png") as photo:
+    with Image.open(ROOT / "examples" / "cat.png") as photo:
         part = photo.convert("RGB").crop((100, 100, 260, 228))
     result = pipe(part, num_frames=3)
     assert [frame.size for frame in result.frames[0]] == [(160, 128)] * 3
@@ -68,7 +68,7 @@ def test_the_pipeline_is_composed_of_the_two(offline: None) -> None:
 def test_tiles_of_the_deblurrer_show_no_seams() -> None:
     """A tile is a whole image to the network: tiled and untiled agree to 40 dB everywhere, seams included."""
     pipe = BlurToVideoPipeline.from_pretrained("blur-to-video")
-    with Image.open(ROOT / "examples" / "clock.png") as photo:
+    with Image.open(ROOT / "examples" / "cat.png") as photo:
         image = pipe.preprocess(photo.convert("RGB").resize((1152, 896), Image.Resampling.BICUBIC))
     tiles: list[int] = []
     points = pipe.estimate(image)
@@ -83,7 +83,7 @@ def test_tiles_of_the_deblurrer_show_no_seams() -> None:
 def test_tiles_of_the_deconvolution_show_no_seams() -> None:
     """Its steps carry a difference further than a tile's margin, but next to nothing of it."""
     pipe = BlurToVideoPipeline.from_pretrained("blur-to-video")
-    with Image.open(ROOT / "examples" / "clock.png") as photo:
+    with Image.open(ROOT / "examples" / "cat.png") as photo:
         image = pipe.preprocess(photo.convert("RGB").resize((768, 640), Image.Resampling.BICUBIC))
     points, tiles = pipe.estimate(image), list[int]()
     tiled = pipe.deconvolve(image, points, max_memory=1.7e8, on_tile=lambda done, total: tiles.append(total), steps=30)

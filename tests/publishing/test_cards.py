@@ -44,9 +44,9 @@ def test_rows_get_the_figures_of_the_benchmark_named_before_them() -> None:
     for value, shown in ((-0.6871, "-0.69"), (0.1234, "0.12")):
         filled = fill_figures(correlation, [FLOW, {**SCENES, "explained_rank_correlation": value}], "card")
         assert filled.splitlines()[1] == f"| `explained_rank_correlation` | {shown} |"
-    with pytest.raises(BadInputError, match="card: shows `explained_rank_correlation`, which was not measured"):
+    with pytest.raises(BadInputError, match="card: shows 'explained_rank_correlation', which was not measured"):
         fill_figures(correlation, [FLOW, SCENES], "card")
-    with pytest.raises(BadInputError, match="card: shows `motion_mse`, which was not measured"):
+    with pytest.raises(BadInputError, match="card: shows 'motion_mse', which was not measured"):
         fill_figures("bsd-dynamic\n| `motion_mse` | 0.0 |\n", [FLOW, SCENES], "card")
 
 

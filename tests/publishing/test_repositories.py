@@ -169,7 +169,7 @@ def test_what_must_not_be_published_is_refused(hub: Hub, checkout: Path) -> None
     for text, said in (
         (json.dumps({**evaluation, "checkpoints": {"estimator": "0" * 64}}), "results are of other weights"),
         (json.dumps({"benchmark": "x", "images": 3}), "motion: has no results for its card"),
-        (json.dumps({**evaluation, "reblur_psnr": None, "blurred_psnr": 2.0}), "shows `reblur_psnr`, which was not"),
+        (json.dumps({**evaluation, "reblur_psnr": None, "blurred_psnr": 2.0}), "shows 'reblur_psnr', which was not"),
         ("31 dB", "evaluation.json: holds no figures"),
     ):
         (motion / "evaluation.json").write_text(text)
@@ -208,7 +208,7 @@ def test_the_space_carries_package_and_models(hub: Hub, checkout: Path) -> None:
     files = hub.head("lab/motion-offsets", "spaces")
     assert hub.repo("lab/motion-offsets", "spaces").sdk == "gradio"
     assert {"app.py", "motion_offsets/models/hub.py", "motion_offsets/_models/motion/model.safetensors"} < files.keys()
-    assert "motion_offsets/_examples/clock.png" in files
+    assert "motion_offsets/_examples/cat.png" in files
     assert "sdk_version: " in files["README.md"].decode()
     requirements = files["requirements.txt"].decode().splitlines()
     assert {"numba", "torch"} <= {line.partition(">")[0] for line in requirements}

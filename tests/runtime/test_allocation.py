@@ -11,7 +11,7 @@ import pytest
 COMMON = """
 import resource
 import torch
-from motion_offsets.allocation import keep_freed_memory, keep_while
+from motion_offsets.runtime.allocation import keep_freed_memory, keep_while
 
 def faults():
     for _ in range(16):  # until there is enough memory to go round

@@ -33,7 +33,7 @@ def test_the_bound_that_is_named_is_enough(megapixels: float, network_bytes: flo
     pixels = int(megapixels * 1e6)
     with pytest.raises(BadInputError, match="do not fit") as refused:
         max_tile_pixels(2e6, pixels, network_bytes)
-    named = re.search(r"--max-memory (\S+)GB", str(refused.value))
+    named = re.search(r"`max_memory` (\S+)GB", str(refused.value))
     enough = float(named[1]) * 1e9
     assert max_tile_pixels(enough, pixels, network_bytes) > 0
     with pytest.raises(BadInputError):

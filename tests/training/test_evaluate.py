@@ -80,7 +80,10 @@ def test_safe_without_a_deblurrer_is_refused(
 ) -> None:
     command = ["evaluate.py", "unblurred", "--images", photos, *models[:2], "--deblurrer", "none", "--safe"]
     monkeypatch.setattr(sys, "argv", [str(word) for word in (*command, "-o", tmp_path / "result.json")])
-    with pytest.raises(BadInputError, match="safe is given: .* the deblurrer is none; give a --deblurrer"):
+    with pytest.raises(
+        BadInputError,
+        match="unblurred asks what a deblurrer leaves alone, and the deblurrer is none; give `deblurrer`",
+    ):
         main()
     assert not list(tmp_path.iterdir())
 

@@ -104,7 +104,7 @@ def publish(
     checkout = Path(root).expanduser()
     if not (checkout / "hub").is_dir():
         raise BadInputError(f"{checkout}: holds no folder hub; give --root a checkout of motion-offsets")
-    most = parse_memory(max_size, "--max-size")
+    most = parse_memory(max_size, "max_size")
     api = None if dry_run else make_api(endpoint, token)
     with tempfile.TemporaryDirectory() as staged:
         publications = stage(checkout, Path(staged), org, names or [])

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import typer
 
-from ..errors import BadInputError
+from ..errors import BadInputError, name_arguments
 
 BAD_INPUT, OUR_FAULT = 2, 1
 
@@ -32,9 +32,18 @@ def reporting(command: Command) -> Command:
     return reporting  # type: ignore[return-value]
 
 
+# Arguments of the library that flags call otherwise.
+_FLAGS = {"owner": "org", "num_stacks": "stacks"}
+
+
+def flag(argument: str) -> str:
+    """What the command line calls an argument of the library: ``--max-memory``."""
+    return "--" + _FLAGS.get(argument, argument).replace("_", "-")
+
+
 def report(error: Exception, subject: str = "") -> int:
     """Say in one line on standard error what went wrong; return the exit code it deserves."""
-    message = " ".join(str(error).split())
+    message = name_arguments(" ".join(str(error).split()), flag)
     named = f"{subject}: " if subject and subject not in message else ""
     if isinstance(error, BadInputError):
         typer.echo(f"error: {named}{message}", err=True)

@@ -21,23 +21,23 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list, gather_object
 from tqdm.auto import tqdm
 
-from ..errors import BadInputError
+from ..errors import BadInputError, name_arguments
 from ..io.atomic import check_output_folder, whole_file
 from ..models.hub import DEFAULT_ESTIMATOR
 from ..runtime.devices import DTYPES, pick_dtype
 from ..version import __version__
-from .benchmarks.base import Benchmark, Row, rows_of
+from .benchmarks.base import Asked, Benchmark, Row, rows_of
 from .benchmarks.sharp_frame import DECONVOLUTION
 from .run import (
     BENCHMARKS,
-    answered_with,
     checkpoint_sha256,
-    described,
     load_measured,
     model_names,
     open_benchmark,
+    pipeline_options,
     to_json,
     to_markdown,
+    with_provenance,
 )
 
 
@@ -131,8 +131,7 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
 def main() -> None:
     options = arguments()
     accelerator = Accelerator()
-    benchmark = open_benchmark(
-        options.benchmark,
+    asked = Asked(
         options.images,
         options.limit,
         options.label_maps,
@@ -140,8 +139,8 @@ def main() -> None:
         options.window,
         options.refine_steps,
         options.safe,
-        options.deblurrer,
     )
+    benchmark = open_benchmark(options.benchmark, asked, options.deblurrer)
     if options.output.suffix != ".json":
         raise BadInputError(f"--output {options.output}: has no suffix .json; give a name such as result.json")
     check_output_folder(options.output.parent)
@@ -160,8 +159,8 @@ def main() -> None:
     in_order = [row for number in sorted(rows) for row in rows[number]]
     seconds = round(time.perf_counter() - started, 1)
     named = (options.model, options.deblurrer)
-    figures = benchmark.figures(in_order) | answered_with(options.refine_steps, options.safe)
-    result = described(options.benchmark, figures, pipeline, *named, dtype, seconds)
+    figures = benchmark.figures(in_order) | pipeline_options(options.refine_steps, options.safe)
+    result = with_provenance(options.benchmark, figures, pipeline, *named, dtype, seconds)
     with whole_file(options.output, (".json",)) as partial:
         partial.write_text(to_json(result) + "\n", encoding="utf-8")
     if options.figure is not None:
@@ -183,7 +182,7 @@ def row_kind(options: argparse.Namespace, dtype: torch.dtype | None) -> dict[str
         "checkpoints": {part: checkpoint_sha256(name, part) for part, name in names.items()},
         "dtype": str(dtype),
         "line_kernels": options.line_kernels,
-        **answered_with(options.refine_steps, options.safe),
+        **pipeline_options(options.refine_steps, options.safe),
         "window": options.window,
         **({"deblurrer": DECONVOLUTION} if options.deblurrer == DECONVOLUTION else {}),
     }
@@ -262,5 +261,5 @@ def run_from_command_line() -> None:
     try:
         main()
     except BadInputError as error:
-        print(f"evaluate.py: {error}", file=sys.stderr)
+        print(f"evaluate.py: {name_arguments(str(error), '--{}'.format)}", file=sys.stderr)
         sys.exit(2)

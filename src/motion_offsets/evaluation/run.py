@@ -9,6 +9,7 @@ import platform
 import sys
 import time
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,14 +23,10 @@ from ..models.hub import DEFAULT_DEBLURRER, DEFAULT_ESTIMATOR, is_pipeline, pipe
 from ..pipelines.from_names import load_pipeline
 from ..runtime.devices import pick_device, pick_dtype
 from ..version import versions
-from .benchmarks.base import Benchmark, Progress, run_benchmark
+from .benchmarks.base import Asked, Benchmark, Progress, run_benchmark
 from .benchmarks.costs import size_figures
-from .benchmarks.dynamic_scenes import DynamicBenchmark, DynamicCases
-from .benchmarks.motion_flow import MotionFlowBenchmark
-from .benchmarks.pairs import PairsBenchmark
+from .benchmarks.registry import BENCHMARKS, start
 from .benchmarks.sharp_frame import DECONVOLUTION, NO_DEBLURRER
-from .benchmarks.unblurred import UnblurredBenchmark
-from .feature_tracks import check_opencv
 from .metrics import ssim
 from .report.tables import LOSS_TERMS, to_markdown
 
@@ -38,17 +35,15 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BENCHMARKS",
-    "answered_with",
+    "pipeline_options",
     "checkpoint_sha256",
-    "described",
+    "with_provenance",
     "load_measured",
     "open_benchmark",
     "run",
     "to_json",
     "to_markdown",
 ]
-
-BENCHMARKS = ("bsd-motion-flow", "bsd-dynamic", "gopro", "unblurred")
 
 
 def run(
@@ -94,101 +89,33 @@ def run(
     Raises:
         BadInputError: an unknown benchmark, or anything else that cannot be used; nothing is computed before.
     """
-    questions = open_benchmark(
-        benchmark,
-        images,
-        limit,
-        label_maps,
-        window=window,
-        refine_steps=refine_steps,
-        safe=safe,
-        deblurrer=deblurrer,
-    )
-    place = pick_device(device)
-    precision = None if dtype == "auto" else pick_dtype(dtype, place)
+    asked = Asked(images, limit, label_maps, window=window, refine_steps=refine_steps, safe=safe)
+    opened = open_benchmark(benchmark, asked, deblurrer)
+    chosen = pick_device(device)
+    autocast = None if dtype == "auto" else pick_dtype(dtype, chosen)
     # The file is claimed first: a name that cannot be written is refused before minutes of work.
     with nullcontext() if output is None else whole_file(output, (".json",)) as partial:
-        pipeline = load_measured(model, deblurrer).to(place)
+        pipeline = load_measured(model, deblurrer).to(chosen)
         started = time.perf_counter()
         with tqdm(desc=benchmark, unit="image", file=sys.stderr, mininterval=2) as bar:
-            figures = run_benchmark(questions, pipeline, precision, _show_on(bar))
+            figures = run_benchmark(opened, pipeline, autocast, _show_on(bar))
         seconds = round(time.perf_counter() - started, 1)
-        figures |= answered_with(refine_steps, safe)
-        result = described(benchmark, figures, pipeline, model, deblurrer, precision, seconds)
+        figures |= pipeline_options(refine_steps, safe)
+        result = with_provenance(benchmark, figures, pipeline, model, deblurrer, autocast, seconds)
         if partial is not None:
             partial.write_text(to_json(result) + "\n", encoding="utf-8")
     return result
 
 
-def open_benchmark(
-    name: str,
-    images: str | os.PathLike[str],
-    limit: int | None = None,
-    label_maps: str | os.PathLike[str] | None = None,
-    line_kernels: bool = False,
-    window: int | None = None,
-    refine_steps: int = 0,
-    safe: bool = False,
-    deblurrer: str | None = None,
-) -> Benchmark:
-    """The questions of a benchmark.
-
-    Args:
-        name: one of :data:`BENCHMARKS`.
-        images: folder of sharp photos; for ``gopro`` the data set, a folder, a ZIP file or a Hub name.
-        limit: only the first so many photos or pairs.
-        label_maps: as for :func:`run`.
-        line_kernels: ``bsd-motion-flow`` only, see
-            :class:`~motion_offsets.evaluation.benchmarks.motion_flow.MotionFlowBenchmark`.
-        window: ``gopro`` only, see :class:`~motion_offsets.evaluation.benchmarks.pairs.PairsBenchmark`.
-        refine_steps: ``bsd-dynamic`` only, see
-            :class:`~motion_offsets.evaluation.benchmarks.dynamic_scenes.DynamicBenchmark`.
-        safe: ``bsd-dynamic`` and ``unblurred`` only.
-        deblurrer: what is going to answer, as for :func:`run`.
+def open_benchmark(name: str, asked: Asked, deblurrer: str | None = None) -> Benchmark:
+    """A benchmark of :data:`BENCHMARKS`, ready to be answered by a deblurrer of this name; see :func:`run`.
 
     Raises:
-        BadInputError: an unknown benchmark, something that it does not take or that wants a deblurrer where there is
-            none, or images that cannot be used.
+        BadInputError: see :func:`.registry.start`.
     """
-    if name not in BENCHMARKS:
-        raise BadInputError(f"benchmark is {name!r}; it has to be one of {', '.join(BENCHMARKS)}")
-    if (label_maps is None) == (name == "bsd-dynamic"):
-        raise BadInputError(
-            f"{name} {'wants' if label_maps is None else 'takes no'} --label-maps; it is the folder of PNG label "
-            "maps of the photos, and bsd-dynamic cuts its objects out by them"
-        )
-    if line_kernels and name != "bsd-motion-flow":
-        raise BadInputError(f"{name} takes no --line_kernels; its motions are no lines")
-    if window is not None and name != "gopro":
-        raise BadInputError(f"{name} takes no --window; it is for gopro, whose blur is made of so many frames")
-    if refine_steps and name != "bsd-dynamic":
-        raise BadInputError(f"{name} takes no refine steps; bsd-dynamic does")
-    if safe and name not in ("bsd-dynamic", "unblurred"):
-        raise BadInputError(f"{name} takes no --safe; bsd-dynamic and unblurred do")
-    if deblurrer == NO_DEBLURRER:
-        _check_needs_no_sharp_frame(name, refine_steps, safe)
-    deconvolve = deblurrer == DECONVOLUTION
-    if window is not None or name == "bsd-dynamic":
-        check_opencv()
     ssim(torch.zeros(1, 3, 16, 16), torch.zeros(1, 3, 16, 16))  # says at once if what it needs is not installed
-    if name == "gopro":
-        return PairsBenchmark(images, limit, window=window, deconvolve=deconvolve)
-    if name == "unblurred":
-        return UnblurredBenchmark(images, limit, safe, deconvolve)
-    if label_maps is not None:
-        return DynamicBenchmark(DynamicCases(images, [images], [label_maps], limit), refine_steps, safe, deconvolve)
-    return MotionFlowBenchmark(images, limit, line_kernels, deconvolve)
-
-
-def _check_needs_no_sharp_frame(name: str, refine_steps: int, safe: bool) -> None:
-    """Refuse what would be without effect, and yet be recorded, where there is the motion alone."""
-    for given, what in (
-        (refine_steps, f"refine steps are {refine_steps}: the motion is fitted"),
-        (safe, "safe is given: it blends the photo"),
-        (name == "unblurred", "unblurred asks what the deblurrer leaves alone: it looks"),
-    ):
-        if given:
-            raise BadInputError(f"{what} with a sharp frame, and the deblurrer is none; give a --deblurrer")
+    with_deblurrer = replace(asked, deconvolve=deblurrer == DECONVOLUTION, deblurs=deblurrer != NO_DEBLURRER)
+    return start(name, with_deblurrer)
 
 
 def load_measured(model: str, deblurrer: str | None) -> BlurToVideoPipeline:
@@ -205,16 +132,16 @@ def load_measured(model: str, deblurrer: str | None) -> BlurToVideoPipeline:
         return load_pipeline(model, deblurs=False)
     pipeline = load_pipeline(model, deblurrer)
     if pipeline.deblurrer is None:
-        raise BadInputError(f"{model}: holds no deblurrer; name one, or give --deblurrer {NO_DEBLURRER}")
+        raise BadInputError(f"{model}: holds no deblurrer; name one, or give `deblurrer` {NO_DEBLURRER}")
     return pipeline
 
 
-def answered_with(refine_steps: int, safe: bool) -> dict[str, Any]:
+def pipeline_options(refine_steps: int, safe: bool) -> dict[str, Any]:
     """The pipeline's options that are not as by default, for a result."""
     return {**({"refine_steps": refine_steps} if refine_steps else {}), **({"safe": True} if safe else {})}
 
 
-def described(
+def with_provenance(
     benchmark: str,
     figures: dict[str, Any],
     pipeline: BlurToVideoPipeline,

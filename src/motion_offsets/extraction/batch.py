@@ -96,7 +96,7 @@ class BatchExtraction:
         raise_faults: bool = False,
     ) -> None:
         if batch_size is not None and batch_size < 1:
-            raise BadInputError(f"--batch-size is {batch_size}; give a number of photos of at least 1")
+            raise BadInputError(f"`batch_size` is {batch_size}; give a number of photos of at least 1")
         self._pipe, self._out, self._settings = pipe, out, settings
         self._manifest, self._resume = manifest, resume
         self._on_step, self._on_outcome, self._raise_faults = on_step, on_outcome, raise_faults

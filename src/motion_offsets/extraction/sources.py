@@ -22,8 +22,6 @@ from ..io.photo_files import PHOTO_SUFFIXES, find_photos, result_names
 
 HUB_PREFIX = "hub:"
 DATA_SUFFIXES = (".parquet", ".arrow", ".tar")
-# What datasets' own save_to_disk leaves beside the rows.
-_SAVED_TO_DISK = ("dataset_dict.json", "state.json")
 _KEY = "__key__"  # WebDataset's
 _MAX_KEY = 80
 
@@ -74,9 +72,9 @@ class Share:
 
     def __post_init__(self) -> None:
         if self.count < 1:
-            raise BadInputError(f"--num-shards is {self.count}; give a number of parts of at least 1")
+            raise BadInputError(f"`num_shards` is {self.count}; give a number of parts of at least 1")
         if not 0 <= self.index < self.count:
-            raise BadInputError(f"--shard-index is {self.index}, of {self.count}; give one from 0 to {self.count - 1}")
+            raise BadInputError(f"`shard_index` is {self.index}, of {self.count}; give one from 0 to {self.count - 1}")
 
     def divided(self, index: int, count: int) -> Share:
         """Part ``index`` of ``count`` of this part."""
@@ -102,7 +100,7 @@ class PhotoSources:
         """What a share has to read, each with its name: the photos on disk, then one data shard after the other.
 
         Where there are as many shards as parts, each part reads whole shards; otherwise all read every shard, and take
-        every so manieth row.
+        every n-th row.
         """
         names = result_names([*self.photos, *(Path(f"{shard.result}.tar") for shard in self.shards)])
         listed = [Item(photo, name) for photo, name in zip(self.photos, names, strict=False)]
@@ -142,7 +140,7 @@ def find_sources(arguments: Sequence[str], split: str | None = None, column: str
             else:
                 photos.append(str(path))
     if not data and (split or column):
-        option = "--split" if split else "--column"
+        option = "`split`" if split else "`column`"
         raise BadInputError(
             f"{option} is for data sets; give Parquet, Arrow or tar files, or {HUB_PREFIX}org/name for one on the Hub"
         )
@@ -170,7 +168,7 @@ def _shards_of(source: str, split: str, column: str | None) -> Iterator[DataShar
     path = Path(source).expanduser()
     stem = re.sub(r"[^\w.-]+", "-", path.stem if path.exists() else source.removeprefix(HUB_PREFIX)) or "data"
     if path.is_file():
-        yield DataShard(source, lambda: _rows(*_opened(source, split, column)), stem)
+        yield DataShard(source, partial(_rows_of_file, source, split, column), stem)
         return
     data, chosen = _opened(source, split, column)
     count = data.num_shards
@@ -184,14 +182,14 @@ def _shards_of(source: str, split: str, column: str | None) -> Iterator[DataShar
 
 def _opened(source: str, split: str, column: str | None) -> tuple[Any, str]:
     """A data set, its pictures undecoded, and the column of these."""
-    path = Path(source).expanduser()
-    if path.is_dir() and any((path / file).exists() for file in _SAVED_TO_DISK):
-        data = _saved_to_disk(path, split)
-    else:
-        data = _streamed(source, split)
+    data = _streamed(source, split)
     chosen = _picture_column(source, data, column)
     data = _undecoded(source, data, chosen)
     return data.select_columns([chosen, _KEY] if _KEY in (data.column_names or ()) else [chosen]), chosen
+
+
+def _rows_of_file(source: str, split: str, column: str | None) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    return _rows(*_opened(source, split, column))
 
 
 def _rows(data: Any, column: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -211,21 +209,6 @@ def _streamed(source: str, split: str) -> Any:
     return load_rows(name, split, True, None, {})
 
 
-def _saved_to_disk(folder: Path, split: str) -> Any:
-    import datasets
-
-    try:
-        found = datasets.load_from_disk(str(folder))
-    except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise BadInputError(f"{folder}: cannot be read ({reason}); give a folder that save_to_disk wrote") from error
-    if isinstance(found, datasets.DatasetDict):
-        if split not in found:
-            raise BadInputError(f"{folder}: holds no split {split!r}; give --split, one of {', '.join(found)}")
-        found = found[split]
-    return found.to_iterable_dataset()
-
-
 def _picture_column(source: str, rows: Any, column: str | None) -> str:
     from datasets import Image
 
@@ -235,7 +218,7 @@ def _picture_column(source: str, rows: Any, column: str | None) -> str:
     names = list(features) or list(rows.column_names or ())
     if column is not None:
         if names and column not in names:
-            raise BadInputError(f"{source}: has no column {column!r}; give --column, one of {', '.join(names)}")
+            raise BadInputError(f"{source}: has no column {column!r}; give `column`, one of {', '.join(names)}")
         return column
     pictures = [name for name, kind in features.items() if isinstance(kind, Image)]
     # Without the notes of datasets, a Parquet file's pictures are plain structures of bytes and path.
@@ -243,7 +226,7 @@ def _picture_column(source: str, rows: Any, column: str | None) -> str:
     blurred = [name for name in pictures if role_of(name) == "blurred"]
     if len(pictures) != 1 and len(blurred) != 1:
         which = f"its pictures may be {', '.join(pictures)}" if pictures else f"it has {', '.join(names) or 'none'}"
-        raise BadInputError(f"{source}: which of its columns holds the photos is not plain; give --column ({which})")
+        raise BadInputError(f"{source}: which of its columns holds the photos is not plain; give `column` ({which})")
     return blurred[0] if len(pictures) != 1 else pictures[0]
 
 
@@ -252,11 +235,11 @@ def _undecoded(source: str, rows: Any, column: str) -> Any:
 
     kind = (rows.features or {}).get(column)
     if not isinstance(kind, Image | dict) and kind not in (None, Value("binary"), Value("large_binary")):
-        raise BadInputError(f"{source}: column {column!r} holds no pictures; give --column, one of encoded images")
+        raise BadInputError(f"{source}: column {column!r} holds no pictures; give `column`, one of encoded images")
     try:
         return rows.cast_column(column, Image(decode=False))
     except (ValueError, TypeError, NotImplementedError) as error:  # pyarrow's own errors are among them
-        raise BadInputError(f"{source}: column {column!r} holds no pictures; give --column, another one") from error
+        raise BadInputError(f"{source}: column {column!r} holds no pictures; give `column`, another one") from error
 
 
 def _items(shard: DataShard, folder: str, share: Share) -> Iterator[Item]:

@@ -68,10 +68,10 @@ def convert(
         return convert_maxim(graph)
     if path.is_dir() and not (path / MOTION_ETR_FILE).is_file():
         if trajectory is not None:
-            raise BadInputError(f"{path}: a folder of DMPHN weights has no trajectory; leave --trajectory out")
+            raise BadInputError(f"{path}: a folder of DMPHN weights has no trajectory; leave `trajectory` out")
         return convert_dmphn(path, num_stacks)
     if num_stacks is not None:
-        raise BadInputError(f"{path}: only stacks of DMPHN have a number of networks; leave --stacks out")
+        raise BadInputError(f"{path}: only stacks of DMPHN have a number of networks; leave `num_stacks` out")
     return convert_motion_etr(path / MOTION_ETR_FILE if path.is_dir() else path, trajectory)
 
 
@@ -181,11 +181,11 @@ def _trajectory(file: Path, channels: int, wanted: str | None) -> str:
         raise BadInputError(f"{file}: has {channels} output channels; published estimators have 2 or 4")
     if wanted is None and len(offered) > 1:
         raise BadInputError(
-            f"{file}: its 4 output channels may be {' or '.join(offered)}; say with --trajectory which they are"
+            f"{file}: its 4 output channels may be {' or '.join(offered)}; say with `trajectory` which they are"
         )
     if wanted is not None and wanted not in offered:
         raise BadInputError(
-            f"{file}: has {channels} output channels, and {wanted} does not; give --trajectory {' or '.join(offered)}"
+            f"{file}: has {channels} output channels, and {wanted} does not; give `trajectory` {' or '.join(offered)}"
         )
     return wanted or offered[0]
 
@@ -252,11 +252,11 @@ def _num_stacks(folder: Path, found: int, wanted: int | None) -> int:
     """How many networks to take; the published folder SDNet3 carries a fourth that its code never uses."""
     if wanted is not None:
         if not 1 <= wanted <= found:
-            raise BadInputError(f"{folder}: holds a stack of {found}, so that --stacks cannot be {wanted}")
+            raise BadInputError(f"{folder}: holds a stack of {found}, so that `num_stacks` cannot be {wanted}")
         return wanted
     named = re.fullmatch(r"SDNet(\d+)", folder.resolve().name)
     if named and int(named[1]) != found:
         raise BadInputError(
-            f"{folder}: holds {found} networks, and its name says {named[1]}; say with --stacks how many to take"
+            f"{folder}: holds {found} networks, and its name says {named[1]}; say with `num_stacks` how many to take"
         )
     return found

@@ -134,7 +134,7 @@ def check_export(path: Path, dtype: str) -> None:
     if suffix not in FORMATS:
         raise BadInputError(f"{path}: a model cannot be written so; end its name in {' or '.join(FORMATS)}")
     if dtype not in DTYPES:
-        raise BadInputError(f"--dtype {dtype!r} is not offered; give one of {', '.join(DTYPES)}")
+        raise BadInputError(f"`dtype` {dtype!r} is not offered; give one of {', '.join(DTYPES)}")
     if suffix == ".onnx":
         _require("onnx", "onnxscript")
 
@@ -142,18 +142,19 @@ def check_export(path: Path, dtype: str) -> None:
 def _check_model(model: Model, control_points: bool) -> None:
     if is_estimator(model):
         if control_points:
-            raise BadInputError("only a deblurrer takes control points; leave --control-points out")
+            raise BadInputError("only a deblurrer takes control points; leave `control_points` out")
         return
     if not model.uses_motion and control_points:
-        raise BadInputError("this deblurrer uses no motion, so it takes no control points; leave --control-points out")
-    if model.uses_motion:
+        raise BadInputError("this deblurrer uses no motion, so it takes no control points; leave `control_points` out")
+    if model.uses_motion and not control_points:
         _estimator_of(model)
+    _motion_of(model)
 
 
 def _require(*modules: str) -> None:
     for module in modules:
         if importlib.util.find_spec(module) is None:
-            raise BadInputError(f"ONNX needs {module}; install it with pip install 'motion-offsets[export]'")
+            raise BadInputError(f"ONNX needs {module}; install it with pip install '.[export]'")
 
 
 @contextmanager
@@ -210,15 +211,18 @@ def output_names(model: Model, control_points: bool = False) -> tuple[str, ...]:
 
 def _estimator_of(model: Model) -> EtrajModel:
     if model.own_estimator is None:
-        raise BadInputError("this deblurrer carries no estimator; give one whose config has an estimator_config")
+        raise BadInputError(
+            "this deblurrer carries no estimator; give one whose config has an estimator_config, or let the file take "
+            "the motion as an input (`control_points`) if its config names a trajectory"
+        )
     return model.own_estimator
 
 
 def _motion_of(model: Model) -> tuple[str, int]:
-    """Trajectory and number of channels of the control points that a deblurrer wants; 0 for one without motion."""
-    if model.own_estimator is None:
+    """Trajectory and number of channels of the control points that a deblurrer takes; 0 for one without motion."""
+    if not model.uses_motion:
         return "linear", 0
-    config = model.own_estimator.config
+    config = model.config if hasattr(model.config, "trajectory") else _estimator_of(model).config
     return config.trajectory, 2 * config.num_control_points
 
 
@@ -286,13 +290,20 @@ def _photos(batch: int, height: int, width: int) -> Tensor:
     return nn.functional.interpolate(noise, size=(height, width), mode="bilinear", align_corners=False)
 
 
+def _points(model: Model, photos: Tensor) -> Tensor:
+    """Control points: those of the deblurrer's own estimator, or a smooth motion of a few pixels."""
+    if model.own_estimator is not None:
+        return model.own_estimator(photos).control_points
+    channels = _motion_of(model)[1]
+    return 8 * photos[:, :1].sub(0.5) * torch.linspace(-1, 1, channels).view(1, -1, 1, 1)
+
+
 def _expected(model: Model, photos: Tensor, points: Tensor | None) -> tuple[Tensor, ...]:
     """What the model itself says, with the plain twins, in the order of :func:`output_names`."""
     if is_estimator(model):
         return (model(photos, output_motion_offsets=False).control_points,)
     if points is not None:
-        offsets = _estimator_of(model).offsets_at(points, model.config.tap_times)
-        return (model(photos, motion_offsets=offsets).sharp,)
+        return (model.sharpen(photos, points, _motion_of(model)[0]),)
     sharp = model(photos).sharp
     return (sharp,) if model.own_estimator is None else (sharp, model.own_estimator(photos).control_points)
 
@@ -307,7 +318,7 @@ def _worst(
         photos = _photos(*size)
         points = None
         if control_points and not is_estimator(model):
-            points = _estimator_of(model)(photos).control_points
+            points = _points(model, photos)
         inputs = [photos] if points is None else [photos, points]
         expected = _expected(model, photos, points)
         for name, wanted, found in zip(names, expected, run(inputs), strict=True):

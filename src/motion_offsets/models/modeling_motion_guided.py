@@ -210,11 +210,8 @@ class GuidedStage(nn.Module):
         )
         seen = [part for image, residual in deconvolved for part in (image - photo, residual)]
         inputs = torch.cat([photo - 0.5, *seen, hints], 1)
-        multiple = 2 ** len(self.unet.encoder)
-        height, width = inputs.shape[2:]
-        inputs = functional.pad(inputs, (0, -width % multiple, 0, -height % multiple), mode="replicate")
         inputs = inputs.to(self.unet.stem.weight.dtype).contiguous(memory_format=torch.channels_last)
-        trust, correction = self.unet(inputs)[:, :, :height, :width].float().split(3, 1)
+        trust, correction = self.unet(inputs).float().split(3, 1)
         best = deconvolved[-1][0] if deconvolved else estimate
         # The inverse of the sigmoid, so that an output of 0 takes over START_SHARE.
         share = torch.sigmoid(trust + torch.logit(torch.tensor(START_SHARE)).item())
@@ -266,6 +263,10 @@ class MotionGuidedForImageDeblurring(DeblurrerMixin, MotionGuidedPreTrainedModel
     def own_estimator(self) -> EtrajModel | None:
         return self.estimator
 
+    @property
+    def size_multiple(self) -> tuple[int, int]:
+        return (self.config.size_multiple, self.config.size_multiple)
+
     def tile_margin(self, motion_given: bool) -> int:
         return ESTIMATOR_MARGIN  # deconvolution and the coarsest level both reach far
 
@@ -314,6 +315,11 @@ class MotionGuidedForImageDeblurring(DeblurrerMixin, MotionGuidedPreTrainedModel
         return result if (self.config.return_dict if return_dict is None else return_dict) else result.to_tuple()
 
     def _deblur(self, photo: Tensor, control_points: Tensor) -> Images:
+        height, width = photo.shape[2:]
+        multiple = self.config.size_multiple
+        padding = (0, -width % multiple, 0, -height % multiple)
+        if any(padding):
+            photo, control_points = (functional.pad(one, padding, mode="replicate") for one in (photo, control_points))
         basis = self.sample_basis(photo.device)
         trajectory = self.config.trajectory
         along = path_samples(photo, control_points, trajectory, self.config.path_distances)
@@ -321,7 +327,7 @@ class MotionGuidedForImageDeblurring(DeblurrerMixin, MotionGuidedPreTrainedModel
         estimate, outputs = photo, []
         for stage in self.stages:
             estimate = stage(photo, estimate, control_points, hints, basis)
-            outputs.append(estimate.contiguous())
+            outputs.append(estimate[:, :, :height, :width].contiguous())
         return tuple(outputs)
 
     def _estimate(self, pixel_values: Tensor) -> Tensor:

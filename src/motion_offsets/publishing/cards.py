@@ -103,7 +103,7 @@ def fill_figures(text: str, evaluations: Sequence[dict[str, Any]], where: str) -
             value = evaluation.get(figure)
             if isinstance(value, (int, float)):
                 return f"{start}{value:.{len(shown.partition('.')[2])}f}"
-        raise BadInputError(f"{where}: shows `{figure}`, which was not measured; leave the row out or measure it")
+        raise BadInputError(f"{where}: shows {figure!r}, which was not measured; leave the row out or measure it")
 
     return _ROW.sub(measured, text)
 

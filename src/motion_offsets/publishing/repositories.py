@@ -80,7 +80,7 @@ def check_publications(publications: Sequence[Publication], owner: str, max_byte
         if sum(sizes.values()) > max_bytes:
             raise BadInputError(
                 f"{repo_id}: has {show_size(sum(sizes.values()))}, more than the {show_size(max_bytes)} planned for; "
-                "publish float16 weights, or raise --max-size"
+                "publish float16 weights, or raise `max_size`"
             )
 
 
@@ -100,7 +100,7 @@ def plan(api: HfApi, publications: Sequence[Publication], owner: str, tag: str) 
         if change.has_tag and (change.changed or change.deleted):
             raise BadInputError(
                 f"{change.repo_id}: tag {tag} is already there and stands for other files; raise the version, or give "
-                "another --tag"
+                "another `tag`"
             )
         changes.append(change)
     return changes
@@ -154,7 +154,7 @@ def make_api(endpoint: str | None, token: str | None) -> HfApi:
     """The Hub's client; ``None``: ``HF_ENDPOINT`` or huggingface.co, ``HF_TOKEN`` or the token logged in with."""
     token = token or get_token()
     if token is None:
-        raise BadInputError("no token for the Hub; log in with `hf auth login`, set HF_TOKEN, or give --token")
+        raise BadInputError("no token for the Hub; log in with `hf auth login`, set HF_TOKEN, or give `token`")
     return HfApi(endpoint=endpoint, token=token)
 
 
@@ -173,7 +173,7 @@ def _check_rights(api: HfApi, owner: str) -> None:
     roles = {org["name"]: org.get("roleInOrg") for org in user.get("orgs", [])}
     if owner != user["name"] and roles.get(owner, "read") == "read":
         may = [user["name"], *(name for name, role in roles.items() if role != "read")]
-        raise BadInputError(f"{owner}: this token may not write there; give --org {' or '.join(may)}")
+        raise BadInputError(f"{owner}: this token may not write there; give `owner` {' or '.join(may)}")
 
 
 def _compare(api: HfApi, change: Change, tag: str) -> None:
@@ -239,7 +239,7 @@ def _reason(error: BaseException) -> str:
     status = getattr(response, "status_code", None)
     said = " ".join((getattr(error, "server_message", None) or str(error)).split())[:160]
     if status == 401:
-        return f"the Hub does not accept this token; log in again or give another --token ({said})"
+        return f"the Hub does not accept this token; log in again or give another `token` ({said})"
     if status == 412:
         return "somebody else has written there meanwhile; run the command again"
     what = "the connection to the Hub broke" if status is None else "the Hub refused"

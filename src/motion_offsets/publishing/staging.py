@@ -127,9 +127,8 @@ def _stage_space(root: Path, name: str, folder: Path) -> None:
     without_caches = shutil.ignore_patterns("__pycache__")
     shutil.copytree(root / "src" / "motion_offsets", folder / "motion_offsets", ignore=without_caches)
     shutil.copytree(root / "hub" / "models", folder / "motion_offsets" / "_models")
-    shutil.copytree(
-        root / "examples", folder / "motion_offsets" / "_examples", ignore=shutil.ignore_patterns("*.py", "*.jpg")
-    )
+    without_sources = shutil.ignore_patterns("*.py", "*.jpg", "*-sharp.png")
+    shutil.copytree(root / "examples", folder / "motion_offsets" / "_examples", ignore=without_sources)
 
 
 def _sha256(file: Path) -> str:

@@ -27,9 +27,9 @@ def pick_device(name: str) -> torch.device:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).splitlines()[0][:120]
-        raise BadInputError(f"--device {name!r} cannot be used ({reason}); give auto, cpu or cuda") from None
+        raise BadInputError(f"`device` {name!r} cannot be used ({reason}); give auto, cpu or cuda") from None
     if device.type == "meta":
-        raise BadInputError(f"--device {name!r} computes nothing; give auto, cpu or cuda")
+        raise BadInputError(f"`device` {name!r} computes nothing; give auto, cpu or cuda")
     return device
 
 
@@ -42,13 +42,13 @@ def pick_dtype(name: str, device: torch.device) -> torch.dtype | None:
     import torch
 
     if name not in DTYPES:
-        raise BadInputError(f"--dtype {name!r} is not offered; give one of {', '.join(DTYPES)}")
+        raise BadInputError(f"`dtype` {name!r} is not offered; give one of {', '.join(DTYPES)}")
     if name == "auto":
         if device.type == "cuda":
             return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else None
         return torch.bfloat16 if device.type == "cpu" and _has_bfloat16_matrix_unit() else None
     if name == "float16" and device.type == "cpu":
-        raise BadInputError("--dtype float16 is for GPUs; on a CPU give auto, float32 or bfloat16")
+        raise BadInputError("`dtype` float16 is for GPUs; on a CPU give auto, float32 or bfloat16")
     return None if name == "float32" else getattr(torch, name)
 
 

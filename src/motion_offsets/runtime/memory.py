@@ -41,7 +41,7 @@ def max_tile_pixels(max_memory: float, image_pixels: int, network_bytes: float, 
         enough = math.ceil((held + batch_size * smallest * network_bytes) / 1e8) / 10
         raise BadInputError(
             f"{image_pixels / 1e6:.3g} megapixels do not fit into a memory bound of {max_memory / 1e9:g} GB; "
-            f"give at least --max-memory {enough:g}GB (max_memory={enough:g}e9), or a smaller photo"
+            f"give at least `max_memory` {enough:g}GB (max_memory={enough:g}e9), or a smaller photo"
         )
     return pixels
 
@@ -73,10 +73,10 @@ def check_photo_fits(max_memory: float, image_pixels: int, network_bytes: float 
     max_tile_pixels(max_memory, image_pixels, network_bytes)
 
 
-def parse_memory(text: str, option: str = "--max-memory") -> float:
+def parse_memory(text: str, argument: str = "max_memory") -> float:
     """Bytes of ``"4GB"``, ``"800 MB"``, ``"4"`` (gigabytes)."""
     match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*(gb|g|mb|m)?\s*", text.lower())
     size = float(match[1]) * (1e6 if (match[2] or "g").startswith("m") else 1e9) if match else 0.0
     if size <= 0:
-        raise BadInputError(f"{option} {text!r} is no amount of memory; give one such as 4GB or 800MB")
+        raise BadInputError(f"`{argument}` {text!r} is no amount of memory; give one such as 4GB or 800MB")
     return size

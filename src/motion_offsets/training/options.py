@@ -13,6 +13,7 @@ import yaml
 from transformers import PreTrainedConfig
 
 from ..data.crops.flow_crops import CropRecipe
+from ..data.crops.window_crops import check_window_range
 from ..data.scenes.scene_sampling import SceneRecipe
 from ..errors import BadInputError
 from ..models.configuration_etraj import EtrajConfig
@@ -49,6 +50,17 @@ class TrainingOptions:
         metadata={"help": "blurred and sharp pictures to train on: folders, ZIP files or org/name on the Hub"},
     )
     pairs_share: float = field(default=0.0, metadata={"help": "share of crops that come from pairs"})
+    frames: list[str] = field(
+        default_factory=list,
+        metadata={"help": "sharp frames of a fast camera, averaged as they are drawn: folders, ZIP files or videos"},
+    )
+    frames_share: float = field(default=0.0, metadata={"help": "share of crops that are averages of such frames"})
+    frames_window: list[int] = field(
+        default_factory=lambda: [7, 13], metadata={"help": "fewest and most frames in such an average"}
+    )
+    frames_linear_share: float = field(
+        default=0.5, metadata={"help": "share of such averages taken in linear light; the others as encoded"}
+    )
     validation_pairs: str | None = field(
         default=None, metadata={"help": "pairs to validate on, in place of validation_images"}
     )
@@ -159,7 +171,10 @@ class TrainingOptions:
         _require(self, "flow_until", 0 < self.flow_until < math.inf, "a positive number")
         for name in ("ema_decay", "keep_of_start"):
             _require(self, name, 0 <= getattr(self, name) < 1, "at least 0 and below 1")
-        for name in ("dynamic_share", "pairs_share", "true_motion", "disturbed_motion"):
+        for name in (
+            *("dynamic_share", "pairs_share", "frames_share", "frames_linear_share"),
+            *("true_motion", "disturbed_motion"),
+        ):
             _require(self, name, 0 <= getattr(self, name) <= 1, "a share from 0 to 1")
         for name in self.report_to:
             _require(self, "report_to", name in TRACKERS, f"some of {', '.join(TRACKERS)}")
@@ -180,29 +195,37 @@ class TrainingOptions:
             )
 
     def _check_sources(self) -> None:
-        for share, of in (("dynamic_share", "objects"), ("pairs_share", "pairs")):
+        for share, of in (("dynamic_share", "objects"), ("pairs_share", "pairs"), ("frames_share", "frames")):
             if bool(getattr(self, share)) != bool(getattr(self, of)):
                 raise BadInputError(
                     f"{share} is {getattr(self, share)} and {of} is {getattr(self, of)}; give both or none"
                 )
-        if self.dynamic_share + self.pairs_share > 1:
+        if len(self.frames_window) != 2:
+            raise BadInputError(f"frames_window is {self.frames_window}; give two numbers such as [7, 13]")
+        check_window_range(*self.frames_window)
+        shares = {name: getattr(self, name) for name in ("dynamic_share", "pairs_share", "frames_share")}
+        if sum(shares.values()) > 1:
+            told = ", ".join(f"{name} is {share}" for name, share in shares.items())
+            raise BadInputError(f"{told}; together they may be 1")
+        given = self.pairs_share + self.frames_share
+        if not self.images and given < 1:
             raise BadInputError(
-                f"dynamic_share is {self.dynamic_share} and pairs_share {self.pairs_share}; together they may be 1"
+                "images is empty; name at least one folder of sharp photos, or give pairs and frames with shares that "
+                "sum to 1"
             )
-        if not self.images and self.pairs_share < 1:
+        if self.images and given == 1:
             raise BadInputError(
-                "images is empty; name at least one folder of sharp photos, or give pairs with pairs_share 1"
+                f"images is given and pairs_share is {self.pairs_share:g}, frames_share {self.frames_share:g}, so "
+                "that no crop comes from images; leave them out"
             )
-        if self.images and self.pairs_share == 1:
-            raise BadInputError("images is given and pairs_share is 1, so that no crop comes from them; leave one out")
         if self.validation_images and self.validation_pairs:
             raise BadInputError("validation_images and validation_pairs are both given; give one")
 
     def _check_losses(self, config: EtrajConfig, recipe: CropRecipe) -> None:
-        if self.flow_weight and self.pairs_share == 1:
+        if self.flow_weight and self.pairs_share + self.frames_share == 1:
             raise BadInputError(
-                f"flow_weight is {self.flow_weight} and pairs_share is 1, but the motion of pairs is not known; "
-                "set flow_weight to 0"
+                f"flow_weight is {self.flow_weight} and all crops come from pairs or frames, whose motion is not "
+                "known; set flow_weight to 0"
             )
         if self.reblur_from > 0 and not (self.flow_weight and self.flow_until >= self.reblur_from):
             raise BadInputError(
@@ -265,7 +288,7 @@ class TrainingOptions:
     def record(self) -> dict[str, Any]:
         """All fields, with the nested ones parsed; folders by their last names only."""
         fields = dataclasses.asdict(self)
-        for name in ("images", "validation_images", "objects", "label_maps", "pairs"):
+        for name in ("images", "validation_images", "objects", "label_maps", "pairs", "frames"):
             fields[name] = [_last_names(folder) for folder in fields[name]]
         for name in ("start_from", "estimator", "validation_pairs", "shards"):
             fields[name] = fields[name] and _last_names(fields[name])

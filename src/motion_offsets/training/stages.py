@@ -19,7 +19,8 @@ from transformers import PreTrainedModel
 from ..data.crops.crop_shards import CropShards, render_crops
 from ..data.crops.flow_crops import MotionFlowCrops
 from ..data.crops.pair_crops import PairCrops
-from ..data.crops.scene_crops import MixedCrops, SceneCrops
+from ..data.crops.scene_crops import UNKNOWN_GAMMA, MixedCrops, SceneCrops
+from ..data.crops.window_crops import FrameWindowCrops
 from ..data.reading.pairs import load_pairs
 from ..errors import BadInputError
 from ..evaluation.benchmarks.motion_flow import motion_flow_pairs
@@ -37,7 +38,10 @@ from .starts import HEAD_GAIN, grow, start_by_deconvolution, start_on_detail, wi
 LossAndTerms = tuple[Tensor, dict[str, Tensor]]
 TIMES_DRAWN = 15
 # Options that the crops depend on.
-MADE_OF = ("images", "objects", "label_maps", "pairs", "dynamic_share", "pairs_share", "crops", "scenes", "seed")
+MADE_OF = (
+    *("images", "objects", "label_maps", "pairs", "frames", "frames_window", "frames_linear_share"),
+    *("dynamic_share", "pairs_share", "frames_share", "crops", "scenes", "seed"),
+)
 
 
 @dataclass
@@ -105,15 +109,19 @@ class _CropStage:
 
     def _source(self, length: int) -> Dataset:
         options, recipe, seed = self.options, self.options.recipe(), self.options.seed
-        flow_share = 1 - options.dynamic_share - options.pairs_share
+        flow_share = 1 - options.dynamic_share - options.pairs_share - options.frames_share
         sources: list[tuple[Dataset, float]] = []
-        if flow_share > 0:
+        if flow_share > 1e-9:  # shares that sum to 1 but for rounding leave none
             sources.append((MotionFlowCrops(options.images, length, recipe, seed), flow_share))
         if options.dynamic_share:
             folders = (options.images, options.objects, options.label_maps)
             sources.append((SceneCrops(*folders, length, recipe, options.scene_recipe(), seed), options.dynamic_share))
         if options.pairs_share:
             sources.append((PairCrops(options.pairs, length, recipe, seed), options.pairs_share))
+        if options.frames_share:
+            window = (options.frames_window[0], options.frames_window[1])
+            frames = FrameWindowCrops(options.frames, length, recipe, window, options.frames_linear_share, seed)
+            sources.append((frames, options.frames_share))
         if len(sources) == 1:
             return sources[0][0]
         return MixedCrops([source for source, _ in sources], [share for _, share in sources], seed)
@@ -176,14 +184,10 @@ class EstimatorStage(_CropStage):
             points = model(blurred, output_motion_offsets=False).control_points
         terms = [0 * points.sum()]
         losses: dict[str, Tensor] = {}
-        # Only crops whose light was averaged as the model averages it can be reblurred to what they are.
-        alike = batch["gamma"].float() == (self.model.config.gamma or 1.0)
-        if progress >= options.reblur_from and alike.any():
+        if progress >= options.reblur_from:
             with accelerator.autocast():
-                loss, losses, _ = self.model.reblur_loss(points[alike], blurred[alike], batch["sharp"][alike])
-            # All terms are means over crops, so weighing them by their share makes them a mean over the whole batch:
-            # the mean over processes, which all have as many crops, is then that of one process with all of them.
-            terms.append(loss * alike.float().mean())
+                loss, losses = self._reblur_loss(points, blurred, batch)
+            terms.append(loss)
         if options.flow_weight and progress < options.flow_until:
             # Likewise, but over the known pixels of all processes, of which some have more than others.
             known = accelerator.reduce(batch["known"].sum(), "mean")
@@ -191,6 +195,22 @@ class EstimatorStage(_CropStage):
             terms.append(options.flow_weight * (1 - progress / options.flow_until) * losses["flow"])
         self.model.config.ssim_weight = self.ssim_weight  # what is saved is the model's own
         return torch.stack(terms).sum(), losses
+
+    def _reblur_loss(self, points: Tensor, blurred: Tensor, batch: dict[str, Tensor]) -> LossAndTerms:
+        """The paper's loss over the crops whose light can be averaged as theirs was, each by its own gamma."""
+        total = 0 * points.sum()
+        losses: dict[str, Tensor] = {}
+        for gamma in batch["gamma"].unique().tolist():
+            if gamma == UNKNOWN_GAMMA:
+                continue
+            alike = batch["gamma"] == gamma
+            loss, terms, _ = self.model.reblur_loss(points[alike], blurred[alike], batch["sharp"][alike], gamma)
+            # All terms are means over crops, so weighing them by their share makes them a mean over the whole batch:
+            # the mean over processes, which all have as many crops, is then that of one process with all of them.
+            share = alike.float().mean()
+            total = total + share * loss
+            losses = {name: losses.get(name, 0) + share * value for name, value in terms.items()}
+        return total, losses
 
     @torch.inference_mode()
     def validate(self, model: Any) -> Validation:

@@ -75,3 +75,28 @@ def test_a_mixture_takes_each_source_by_its_share(photos: tuple[Path, Path]) -> 
     assert [MixedCrops(sources, [3, 1], seed=1)[index]["gamma"] == GAMMA for index in range(20)] == dynamic[:20]
     with pytest.raises(BadInputError, match="one of at least 0 for each of 2 sources"):
         MixedCrops(sources, [1])
+
+
+def test_gentle_scenes_move_by_less_than_ten_pixels(photos: tuple[Path, Path]) -> None:
+    def paths(share: float) -> list[float]:
+        crops = source(photos, gentle_share=share, shake=40.0)
+        return [
+            float((item["ends"][1] - item["ends"][0]).norm(dim=0).max()) for item in map(crops.__getitem__, range(12))
+        ]
+
+    gentle = paths(1.0)
+    assert max(gentle) < 10.5
+    assert max(gentle) > 3
+    assert max(paths(0.0)) > 20
+
+
+def test_a_tone_curve_changes_both_pictures_alike(photos: tuple[Path, Path]) -> None:
+    plain, toned = source(photos)[3], source(photos, tone_share=1.0)[3]
+    assert (plain["gamma"], toned["gamma"]) == (GAMMA, 0)
+    assert (plain["sharp"] - toned["sharp"]).abs().max() > 0.02
+    # One curve, which rises, takes each value of the sharp frame to its own, and the blurred picture's as well.
+    order = plain["sharp"].flatten().argsort()
+    x, y = plain["sharp"].flatten()[order].numpy(), toned["sharp"].flatten()[order].numpy()
+    assert (np.diff(y) >= -1e-6).all()
+    expected = np.interp(plain["blurred"].flatten().numpy(), x, y)
+    assert np.abs(expected - toned["blurred"].flatten().numpy()).max() <= 2.5 / 255

@@ -85,7 +85,7 @@ def test_repeated_frames_are_dropped(tmp_path, frames, generator):
 
 def test_slow_footage_is_refused_with_the_reason(tmp_path, frames):
     path = write_video(frames, tmp_path / "slow.mp4", 30)
-    with pytest.raises(BadInputError, match=r"slow.mp4: has 30 frames a second.*at least 200.*ghosts.*--min-fps"):
+    with pytest.raises(BadInputError, match=r"slow.mp4: has 30 frames a second.*at least 200.*ghosts.*`min_fps`"):
         windows(path)
     assert len(windows(path, min_fps=30)[0]) == 4
 

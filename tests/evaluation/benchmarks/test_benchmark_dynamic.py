@@ -162,9 +162,9 @@ def test_deconvolution_makes_a_clip_without_a_network(folders: tuple[Path, Path]
     [
         (
             {"refine_steps": 20},
-            "refine steps are 20: the motion is fitted with a sharp frame, and the deblurrer is none",
+            "`refine_steps` is 20: the motion is fitted with a sharp frame, and the deblurrer is none",
         ),
-        ({"safe": True}, "safe is given: it blends the photo with a sharp frame, and the deblurrer is none; give a"),
+        ({"safe": True}, "`safe` is True: it blends the photo with a sharp frame, and the deblurrer is none; give"),
     ],
 )
 def test_what_wants_a_sharp_frame_is_refused_without_one(
@@ -180,11 +180,11 @@ def test_what_wants_a_sharp_frame_is_refused_without_one(
 
 def test_bad_input_is_one_line(folders: tuple[Path, Path], tmp_path: Path) -> None:
     photos, maps = folders
-    with pytest.raises(BadInputError, match="bsd-dynamic wants --label-maps"):
+    with pytest.raises(BadInputError, match="bsd-dynamic needs `label_maps`"):
         run("bsd-dynamic", photos)
     with pytest.raises(BadInputError, match=r"a\.png: cannot be made.*MOTION_OFFSETS_CACHE"):
         DynamicCases(photos, [photos], [maps], cache=photos / "a.png")
-    with pytest.raises(BadInputError, match="bsd-motion-flow takes no --label-maps"):
+    with pytest.raises(BadInputError, match="bsd-motion-flow takes no `label_maps`"):
         run("bsd-motion-flow", photos, label_maps=maps)
     Image.new("RGB", (100, 300)).save(photos / "d.png")
     with pytest.raises(BadInputError, match=r"d\.png: is 100x300 pixels.*160"):

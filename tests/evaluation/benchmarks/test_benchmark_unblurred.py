@@ -81,5 +81,5 @@ def test_deconvolution_is_measured_too(photos: Path, tmp_path: Path) -> None:
 
 def test_it_wants_a_deblurrer(photos: Path, tmp_path: Path) -> None:
     EtrajModel(EtrajConfig(base_channels=2)).save_pretrained(tmp_path / "estimator")
-    with pytest.raises(BadInputError, match="give a --deblurrer"):
+    with pytest.raises(BadInputError, match="give `deblurrer`"):
         run("unblurred", photos, str(tmp_path / "estimator"), "none")

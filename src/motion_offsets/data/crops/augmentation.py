@@ -7,6 +7,7 @@ offsets turn with them.
 from __future__ import annotations
 
 import io
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -77,13 +78,19 @@ def textured(sharp: Tensor, margin: int, level: float, width: int = 17) -> Tenso
 
 def random_crop(photo: np.ndarray, size: int, generator: np.random.Generator) -> np.ndarray:
     """A ``(size, size, 3)`` crop, flipped and turned by quarters at random; small photos are mirrored to fit."""
-    missing = [max(0, size - side) for side in photo.shape[:2]]
-    if any(missing):
-        photo = np.pad(photo, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="symmetric")
-    top = int(generator.integers(photo.shape[0] - size + 1))
-    left = int(generator.integers(photo.shape[1] - size + 1))
-    crop = np.rot90(photo[top : top + size, left : left + size], int(generator.integers(4)))
+    crop = np.rot90(random_place(photo, size, generator), int(generator.integers(4)))
     return np.ascontiguousarray(crop[:, ::-1] if generator.random() < 0.5 else crop)
+
+
+def random_place(photo: np.ndarray, size: int, generator: np.random.Generator) -> np.ndarray:
+    """A view of ``(..., size, size, 3)`` of photos ``(..., H, W, 3)``; small ones are mirrored to fit."""
+    missing = [max(0, size - side) for side in photo.shape[-3:-1]]
+    if any(missing):
+        around = [(0, 0)] * (photo.ndim - 3) + [(0, more) for more in missing] + [(0, 0)]
+        photo = np.pad(photo, around, mode="symmetric")
+    top = int(generator.integers(photo.shape[-3] - size + 1))
+    left = int(generator.integers(photo.shape[-2] - size + 1))
+    return photo[..., top : top + size, left : left + size, :]
 
 
 def defocus(sharp: Tensor, deviation: float) -> Tensor:
@@ -97,6 +104,33 @@ def jitter(
     """Change the exposure and the white balance of ``(H, W, 3)`` uint8 by random factors around 1 at random."""
     factors = np.exp(generator.uniform(-exposure, exposure) + generator.uniform(-colour, colour, 3))
     return np.clip(photo * factors, 0, 255).round().astype(np.uint8)
+
+
+@dataclass(frozen=True)
+class ToneCurve:
+    """How a camera develops a picture: a power of the encoded values, then an S-curve, rising from 0 to 1.
+
+    ``y = (1 - c) x^p + c (3 x^2p - 2 x^3p)``.
+
+    Args:
+        power: p; above 1 is darker.
+        contrast: c, below 1; above 0 shadows become darker and lights lighter.
+    """
+
+    power: float
+    contrast: float
+
+    def __call__(self, encoded: Tensor) -> Tensor:
+        """Pictures in [0, 1] through the curve."""
+        x = encoded.clamp(0, 1) ** self.power
+        return x + self.contrast * (x * x * (3 - 2 * x) - x)
+
+
+def random_tone(
+    generator: np.random.Generator, power: float = 0.25, contrast: tuple[float, float] = (-0.3, 0.7)
+) -> ToneCurve:
+    """A :class:`ToneCurve` with the logarithm of its power in ``+-power`` and its contrast in a range."""
+    return ToneCurve(float(np.exp(generator.uniform(-power, power))), generator.uniform(*contrast))
 
 
 def degrade(

@@ -15,10 +15,12 @@ from ...io.photo_files import PhotoStore
 from ..scenes.cutouts import load_objects
 from ..scenes.dynamic_scenes import GAMMA, Window, render, true_offsets
 from ..scenes.scene_sampling import SceneRecipe, sample_scene
-from .augmentation import degrade, half_plane, jitter, random_crop, textured
+from .augmentation import degrade, half_plane, jitter, random_crop, random_tone, textured
 from .flow_crops import CropRecipe
 
 CROPS, SCENES = CropRecipe(), SceneRecipe()
+# Of crops with a tone curve: no power alone brings their values back to linear light.
+UNKNOWN_GAMMA = 0.0
 
 
 class SceneCrops(Dataset):
@@ -64,13 +66,17 @@ class SceneCrops(Dataset):
         scene = sample_scene(grid, self.objects, window, generator, self.scenes, centre, max(photo.shape))
         rendering = render(scene, window)
         ends = true_offsets(scene, window, torch.tensor([-1.0, 1.0]), rendering.layer)[0]
+        blurred, sharp, gamma = rendering.blurred[0], rendering.sharp[0], GAMMA
+        if self.scenes.tone_share and generator.random() < self.scenes.tone_share:
+            tone = random_tone(generator)
+            blurred, sharp, gamma = tone(blurred), tone(sharp), UNKNOWN_GAMMA
         noise = (self.recipe.noise_share, self.recipe.noise_level, self.recipe.jpeg_share)
         return {
-            "blurred": degrade(rendering.blurred[0], *noise, generator),
-            "sharp": rendering.sharp[0],
-            "ends": half_plane(ends) * textured(rendering.sharp[0], margin, self.recipe.plain_level),
+            "blurred": degrade(blurred, *noise, generator),
+            "sharp": sharp,
+            "ends": half_plane(ends) * textured(sharp, margin, self.recipe.plain_level),
             "known": rendering.valid[0].float(),
-            "gamma": GAMMA,
+            "gamma": gamma,
         }
 
 

@@ -64,7 +64,7 @@ def load_sequences(
     tree = FileTree(Path(source).expanduser())
     if not tree.root.is_dir() and not (tree.root.is_file() and tree.root.suffix.lower() == ".zip"):
         raise BadInputError(f"{source}: no such folder or ZIP file; give one of consecutive sharp frames")
-    runs = _runs(str(source), tree, split)
+    runs = frame_runs(str(source), tree, split)
     rows: list[list[Any]] = [
         [sequence, *_middle(run[start : start + window])]
         for sequence, run in runs
@@ -95,8 +95,12 @@ def check_stride(stride: int) -> None:
         raise BadInputError(f"stride is {stride!r}; it has to be a number of frames from 1")
 
 
-def _runs(source: str, tree: FileTree, split: str) -> list[tuple[str, list[tuple[int, str]]]]:
-    """The runs of consecutive frames: sequence, and number and name of each frame."""
+def frame_runs(source: str, tree: FileTree, split: str) -> list[tuple[str, list[tuple[int, str]]]]:
+    """The runs of consecutive frames of a source: sequence, and number and name of each frame.
+
+    Raises:
+        BadInputError: the source holds no frames, none of the split, or two of the same number.
+    """
     names = tree.pictures()
     if not names:
         raise BadInputError(f"{source}: holds no pictures; give a folder of consecutive sharp frames")

@@ -148,14 +148,19 @@ def encode(linear: Tensor) -> Tensor:
     return linear.clamp(0, 1) ** (1 / GAMMA)
 
 
-def num_frames(scene: Scene, window: Window) -> int:
-    """Odd number of frames between which the fastest pixel moves by about ``STEP``."""
+def longest_path(scene: Scene, window: Window) -> float:
+    """Pixels that a corner of the window travels at most while the shutter is open, whatever its layer."""
     ends = torch.tensor([-1.0, -0.5, 0.0, 0.5, 1.0], dtype=torch.float64, device=scene.layers.device)
     view = _View(Scene(scene.layers[:, :, :, :1, :1], scene.camera, scene.motion, scene.gain), window)
     corners = view.pixels()[:, [0, -1]][:, :, [0, -1]]
     back = torch.linalg.inv(homographies(scene.camera, scene.motion, ends))
     moves = apply(back, corners).diff(dim=2)
-    longest = float(moves.square().sum(3).sqrt().sum(2).max())
+    return float(moves.square().sum(3).sqrt().sum(2).max())
+
+
+def num_frames(scene: Scene, window: Window) -> int:
+    """Odd number of frames between which the fastest pixel moves by about ``STEP``."""
+    longest = longest_path(scene, window)
     return min(max(2 * math.ceil(longest / STEP / 2) + 1, FEWEST_FRAMES), MOST_FRAMES)
 
 

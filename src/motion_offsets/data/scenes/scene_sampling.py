@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
 from .cutouts import Cutout
-from .dynamic_scenes import Scene, Window
+from .dynamic_scenes import Scene, Window, longest_path
 from .scene_geometry import CameraMotion, LayerMotion
+
+# Range of the longest path of a gentle scene over the whole exposure, pixels: about half of real blur lies below 10.
+GENTLE = (1.0, 9.5)
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,10 @@ class SceneRecipe:
     """Scenes in which nothing moves."""
     lights_share: float = 0.0
     """Scenes whose brightest parts outshine what the sensor holds."""
+    gentle_share: float = 0.0
+    """Scenes whose motions are scaled down together until the longest path is 1 to 9.5 pixels long."""
+    tone_share: float = 0.0
+    """Training crops that go through a camera's tone curve: a power and an S-curve of the encoded values."""
 
 
 def sample_scene(
@@ -83,7 +90,7 @@ def sample_scene(
         own.append(_own_motion(generator, recipe) * (not still))
         pivots.append(pivot)
     gain = generator.uniform(2, 8) if generator.random() < recipe.lights_share else 1.0
-    return Scene(
+    scene = Scene(
         layers=torch.from_numpy(np.stack(layers)).permute(0, 3, 1, 2)[None],
         camera=_camera(
             centre or ((background.shape[1] - 1) / 2, (background.shape[0] - 1) / 2),
@@ -95,6 +102,22 @@ def sample_scene(
         motion=LayerMotion(*(torch.from_numpy(np.stack(part))[None].double() for part in (planes, own, pivots))),
         gain=torch.tensor([gain], dtype=torch.float32),
     )
+    # A share of 0 draws nothing, so that recipes without it give the scenes they always gave.
+    if recipe.gentle_share and generator.random() < recipe.gentle_share:
+        return _slowed(scene, window, generator.uniform(*GENTLE))
+    return scene
+
+
+def _slowed(scene: Scene, window: Window, longest: float) -> Scene:
+    """All motions scaled by one factor, so that the longest path has this length in pixels, if it was longer."""
+    for _ in range(3):  # paths are all but linear in the factor
+        now = longest_path(scene, window)
+        if now <= longest:
+            break
+        camera, motion, factor = scene.camera, scene.motion, longest / now
+        camera = replace(camera, rotation=camera.rotation * factor, translation=camera.translation * factor)
+        scene = replace(scene, camera=camera, motion=replace(motion, own=motion.own * factor))
+    return scene
 
 
 def _opaque(picture: np.ndarray) -> np.ndarray:

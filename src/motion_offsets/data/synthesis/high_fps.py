@@ -6,6 +6,7 @@ the average shows several copies of every edge, side by side: ghosts, which no s
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections import deque
 from collections.abc import Iterator
@@ -72,6 +73,35 @@ def video_windows(
         BadInputError: the file is missing, no video or too slow; or damaged, told after the windows before the damage.
     """
     skipped = Skipped() if skipped is None else skipped
+    with _opened(path, min_fps) as (decoded, min_stored_fps):
+        yield from _windows(decoded, window, stride, min_stored_fps, skipped)
+
+
+def video_frames(path: str | os.PathLike[str], min_fps: float = MIN_FPS) -> Iterator[tuple[bool, np.ndarray]]:
+    """The frames of a video ``(H, W, 3)`` uint8, each with whether a run of consecutive frames begins with it.
+
+    A frame that repeats the one before it is dropped. A run ends at a scene cut, and where frames are missing: where
+    the next one comes later than one and a half times the interval of ``min_fps``.
+
+    Args:
+        path: any video that FFmpeg reads.
+        min_fps: slowest footage accepted, frames per second.
+
+    Raises:
+        BadInputError: as :func:`video_windows`.
+    """
+    with _opened(path, min_fps) as (decoded, min_stored_fps):
+        before: float | None = None
+        for _, frame, cut in _scenes(_different(decoded, Skipped())):
+            time = frame.time or 0.0
+            gap = before is not None and (time - before) * min_stored_fps > 1.5
+            yield before is None or cut or gap, _upright(frame)
+            before = time
+
+
+@contextlib.contextmanager
+def _opened(path: str | os.PathLike[str], min_fps: float) -> Iterator[tuple[Iterator[Any], float]]:
+    """The frames of a video as they are decoded, and ``min_fps`` by the times that the file stores."""
     try:
         with av.open(os.fspath(path)) as container:
             if not container.streams.video:
@@ -79,8 +109,7 @@ def video_windows(
             stream = container.streams.video[0]
             stream.thread_type = "AUTO"
             speed = check_rate(path, container.metadata | stream.metadata, stream.average_rate, min_fps)
-            decoded = _intact(path, container.decode(stream), stream.frames)
-            yield from _windows(decoded, window, stride, min_fps / speed, skipped)
+            yield _intact(path, container.decode(stream), stream.frames), min_fps / speed
     except FileNotFoundError:
         raise BadInputError(f"{path}: no such file; check the path") from None
     except (av.FFmpegError, OSError) as error:
@@ -102,7 +131,7 @@ def check_rate(
         raise BadInputError(
             f"{path}: has {captured:.4g} frames a second, and at least {min_fps:g} are needed: between slower frames "
             "things move by several pixels, so that their average shows ghosts, copies side by side, not blur; give "
-            "slow-motion footage, or a lower --min-fps where little moves"
+            "slow-motion footage, or a lower `min_fps` where little moves"
         )
     return captured / fps if fps else 1.0
 

@@ -24,11 +24,11 @@ def check_login(repo: str) -> None:
         validate_repo_id(repo)
         HfApi().whoami()
     except HFValidationError as error:
-        raise BadInputError(f"--push-to-hub {repo!r} is no name of a data set ({error}); give org/name") from None
+        raise BadInputError(f"`push_to_hub` {repo!r} is no name of a data set ({error}); give org/name") from None
     except LocalTokenNotFoundError:
-        raise BadInputError(f"--push-to-hub {repo}: nobody is logged in; run hf auth login, or set HF_TOKEN") from None
+        raise BadInputError(f"`push_to_hub` {repo}: nobody is logged in; run hf auth login, or set HF_TOKEN") from None
     except (HfHubHTTPError, OSError) as error:
-        raise BadInputError(f"--push-to-hub {repo}: the Hub refuses or cannot be reached ({error})") from None
+        raise BadInputError(f"`push_to_hub` {repo}: the Hub refuses or cannot be reached ({error})") from None
 
 
 def upload_pairs(synthesis: Synthesis, repo: str, private: bool) -> str:

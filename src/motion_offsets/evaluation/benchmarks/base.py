@@ -6,9 +6,9 @@ import hashlib
 import math
 import os
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
@@ -36,7 +36,7 @@ def photo_generator(name: str) -> np.random.Generator:
 def photos_of(images: str | os.PathLike[str], limit: int | None) -> list[Path]:
     """The photos of a folder by name, the first ``limit`` of them; :class:`BadInputError` if there are none."""
     if limit is not None and limit < 1:
-        raise BadInputError(f"--limit is {limit}; give the number of photos to use, at least 1")
+        raise BadInputError(f"`limit` is {limit}; give the number of photos to use, at least 1")
     folder = Path(images).expanduser()
     if not folder.is_dir():
         raise BadInputError(f"{images}: is not a folder; give a folder of sharp photos")
@@ -62,6 +62,51 @@ class Example:
     offsets: Tensor | None = None
     frames: Tensor | None = None
     valid: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a run asks of a benchmark; each looks at what it takes.
+
+    Args:
+        images: folder of sharp photos, or a data set.
+        limit: only the first so many photos or pairs.
+        label_maps: folder of label maps of the photos, by which objects are cut from them.
+        line_kernels: reblur by line kernels, too.
+        window: where ``images`` holds consecutive frames: how many make a blurred picture, odd.
+        refine_steps, safe: as the pipeline takes them.
+        deconvolve: deblur without a network, along the estimated motion.
+        deblurs: whether there is a deblurrer, or the deconvolution in its place.
+    """
+
+    images: str | os.PathLike[str]
+    limit: int | None = None
+    label_maps: str | os.PathLike[str] | None = None
+    line_kernels: bool = False
+    window: int | None = None
+    refine_steps: int = 0
+    safe: bool = False
+    deconvolve: bool = False
+    deblurs: bool = True
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """A benchmark as its file declares it, under the name ``BENCHMARK``; :mod:`.registry` finds it there.
+
+    Args:
+        name: what a run calls it.
+        start: makes it from what is asked.
+        takes: the fields of :class:`Asked` that it takes besides ``images`` and ``limit``, and what for.
+        needs: those of them that it cannot do without.
+        needs_sharp_frames: whether there is nothing to measure without a deblurrer.
+    """
+
+    name: str
+    start: Callable[[Asked], Benchmark]
+    takes: Mapping[str, str] = field(default_factory=dict)
+    needs: tuple[str, ...] = ()
+    needs_sharp_frames: bool = False
 
 
 class Benchmark(Protocol):

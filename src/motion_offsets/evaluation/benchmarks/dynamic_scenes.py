@@ -31,10 +31,13 @@ from ...exposure.refinement import check_refine_steps
 from ...exposure.trajectories import offsets_at, sample_times, trajectory_basis
 from ...io.atomic import whole_file
 from ...io.photo_files import read_photo
-from ..feature_tracks import follow_features, track_figures, where_valid
+from ..feature_tracks import check_opencv, follow_features, track_figures, where_valid
 from ..flat_regions import flat_regions, mean_length
 from ..metrics import psnr, ssim, trajectory_error, video_psnr
 from .base import (
+    Asked,
+    Benchmark,
+    Declaration,
     Example,
     Progress,
     Row,
@@ -387,3 +390,21 @@ def _rank_correlation(sure: Sequence[float | None], wrong: Sequence[float]) -> f
     if len(wrong) < 3 or None in sure or len(set(sure)) < 2 or len(set(wrong)) < 2:
         return None
     return float(stats.spearmanr(sure, wrong).statistic)
+
+
+def _start(asked: Asked) -> Benchmark:
+    check_opencv()
+    cases = DynamicCases(asked.images, [asked.images], [str(asked.label_maps)], asked.limit)
+    return DynamicBenchmark(cases, asked.refine_steps, asked.safe, asked.deconvolve)
+
+
+BENCHMARK = Declaration(
+    "bsd-dynamic",
+    _start,
+    {
+        "label_maps": "the folder of PNG label maps of the photos; it cuts its objects out by them",
+        "refine_steps": "the motion is fitted with a sharp frame",
+        "safe": "it blends the photo with a sharp frame",
+    },
+    needs=("label_maps",),
+)

@@ -22,6 +22,9 @@ from ...exposure.trajectories import offsets_at
 from ..flat_regions import flat_regions, mean_length
 from ..metrics import MOTION_BORDER, motion_mse, motion_mse_published, psnr, ssim
 from .base import (
+    Asked,
+    Benchmark,
+    Declaration,
     Example,
     Progress,
     Row,
@@ -215,3 +218,10 @@ def _score(
     row["flat_length"], row["flat_length_true"] = mean_length(displacement, flat), mean_length(pair.flow, flat)
     row["megapixels"] = pair.flow.shape[2] * pair.flow.shape[3] / 1e6
     return {**row, **seconds, "image_sha256": image_sha256(pair.blurred)}
+
+
+def _start(asked: Asked) -> Benchmark:
+    return MotionFlowBenchmark(asked.images, asked.limit, asked.line_kernels, asked.deconvolve)
+
+
+BENCHMARK = Declaration("bsd-motion-flow", _start, {"line_kernels": "its motions are lines"})

@@ -18,10 +18,10 @@ from ...data.reading.pairs import load_pairs
 from ...data.reading.sequences import load_sequences
 from ...errors import BadInputError
 from ...exposure.trajectories import offsets_at, sample_times
-from ..feature_tracks import follow_features, track_figures
+from ..feature_tracks import check_opencv, follow_features, track_figures
 from ..flat_regions import flat_regions, mean_length
 from ..metrics import psnr, ssim, video_psnr
-from .base import Example, Row, Score, data_sha256, image_sha256, means
+from .base import Asked, Benchmark, Declaration, Example, Row, Score, data_sha256, image_sha256, means
 from .costs import Stopwatch
 from .sharp_frame import sharp_method
 
@@ -67,7 +67,7 @@ class PairsBenchmark:
         deconvolve: bool = False,
     ):
         if limit is not None and limit < 1:
-            raise BadInputError(f"--limit is {limit}; give the number of pairs to use, at least 1")
+            raise BadInputError(f"`limit` is {limit}; give the number of pairs to use, at least 1")
         self.pairs: Any = load_pairs(source, split) if window is None else load_sequences(source, split, window=window)
         self.deconvolve = deconvolve
         self._length = len(self.pairs) if limit is None else min(limit, len(self.pairs))
@@ -164,3 +164,12 @@ def _score_frames(pair: Example, answer: _Answer) -> dict[str, float | None]:
         scores["video_psnr"] = video_psnr(answer.frames, pair.frames)
         scores["video_psnr_repeated"] = video_psnr(answer.deblurred[:, None].expand_as(pair.frames), pair.frames)
     return scores
+
+
+def _start(asked: Asked) -> Benchmark:
+    if asked.window is not None:
+        check_opencv()
+    return PairsBenchmark(asked.images, asked.limit, window=asked.window, deconvolve=asked.deconvolve)
+
+
+BENCHMARK = Declaration("gopro", _start, {"window": "its blur is made of so many frames"})

@@ -21,7 +21,19 @@ from torch.nn import functional
 from ...errors import BadInputError
 from ...exposure.consistency import MAX_PSNR
 from ..metrics import psnr
-from .base import Example, Row, Score, data_sha256, image_sha256, means, photo_generator, photos_of
+from .base import (
+    Asked,
+    Benchmark,
+    Declaration,
+    Example,
+    Row,
+    Score,
+    data_sha256,
+    image_sha256,
+    means,
+    photo_generator,
+    photos_of,
+)
 from .costs import Stopwatch
 from .sharp_frame import sharp_method
 
@@ -134,7 +146,7 @@ class UnblurredBenchmark:
             method = sharp_method(pipeline, self.deconvolve)
             answer = pipeline.answer(given, method=method, safe=self.safe, dtype=dtype, part=watch.part)
             if answer.sharp is None:
-                raise BadInputError("unblurred asks what the deblurrer leaves alone; give a --deblurrer")
+                raise BadInputError("unblurred asks what the deblurrer leaves alone; give a `deblurrer`")
             length, deblurred = answer.consistency[0].mean_offset_length, answer.sharp.float().cpu()
             yield partial(_row, self.name(number), kind, picture, deblurred, length, watch.figures())
 
@@ -186,3 +198,12 @@ def overshoot(deblurred: Tensor, given: Tensor) -> float:
     lowest = -functional.max_pool2d(-given, OVERSHOOT_WINDOW, 1, reach)
     beyond = (deblurred > highest + OVERSHOOT) | (deblurred < lowest - OVERSHOOT)
     return float(beyond.any(1).float().mean())
+
+
+def _start(asked: Asked) -> Benchmark:
+    return UnblurredBenchmark(asked.images, asked.limit, asked.safe, asked.deconvolve)
+
+
+BENCHMARK = Declaration(
+    "unblurred", _start, {"safe": "it blends the photo with a sharp frame"}, needs_sharp_frames=True
+)

@@ -48,7 +48,7 @@ def chosen_photos(benchmark: Benchmark, names: str | None, default: int = 3) -> 
     for name in names.split(","):
         if name not in known:
             raise BadInputError(
-                f"--picture_photos {name}: is none of the {len(known)} photos of this run; give names such as "
+                f"`picture_photos` {name}: is none of the {len(known)} photos of this run; give names such as "
                 f"{next(iter(known))}"
             )
     return [known[name] for name in names.split(",")]
