@@ -8,7 +8,7 @@ grey, palette, bilevel    the same colours as RGB
 alpha                     laid over white, as a viewer shows it
 CMYK, wide-gamut RGB      converted to sRGB by the embedded colour profile where there is one
 EXIF orientation          applied, also to PIL images
-animation, several pages  refused; a phone's multi-picture JPEG (MPO) and a layered PSD give their main picture
+several pictures          the main one, or refused; see :mod:`motion_offsets.main_picture`
 ========================  ==============================================================================
 
 Whatever cannot be used raises :class:`BadInputError` with one line that names it.
@@ -16,6 +16,7 @@ Whatever cannot be used raises :class:`BadInputError` with one line that names i
 
 from __future__ import annotations
 
+import functools
 import io
 import os
 import struct
@@ -32,6 +33,7 @@ import torch
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from .errors import BadInputError
+from .main_picture import DEVELOP, RAW_SUFFIXES, select_main_picture
 
 
 @dataclass(frozen=True)
@@ -65,9 +67,6 @@ DECODER_ERRORS = (
     struct.error,
     zlib.error,
 )
-
-# Formats whose further frames are other views or layers of the one photo.
-_MAIN_PICTURE_FIRST = ("MPO", "PSD")
 
 
 def load_image(source: ImageSource, max_pixels: int = MAX_PIXELS) -> Image.Image:
@@ -106,6 +105,7 @@ def size_of(source: str | os.PathLike[str] | EncodedPhoto, max_pixels: int = MAX
         BadInputError: the photo is missing, no picture, too large or too small.
     """
     with _open(source, max_pixels) as image:
+        _select(image, describe(source))
         _check_size(image.width, image.height, max_pixels, describe(source))
         return image.size
 
@@ -150,6 +150,7 @@ def _open(source: str | os.PathLike[str] | EncodedPhoto, max_pixels: int) -> Ima
         file = io.BytesIO(source.content)
     else:
         _check_file(path)
+    _let_pillow_read_heif()
     try:
         with _without_warnings():
             image = Image.open(file)
@@ -165,10 +166,6 @@ def _open(source: str | os.PathLike[str] | EncodedPhoto, max_pixels: int) -> Ima
         ) from None
     except DECODER_ERRORS as error:
         raise BadInputError(f"{path}: damaged picture ({_one_line(error)}); give an intact file") from None
-    if image.format == "EPS":
-        # Pillow would start another program, Ghostscript, to draw it.
-        image.close()
-        raise BadInputError(f"{path}: is a drawing (EPS), not a photo; save it as a PNG first")
     return image
 
 
@@ -204,16 +201,27 @@ def _check_file(path: Path) -> None:
 
 
 def _decode(image: Image.Image, max_pixels: int, name: str) -> Image.Image:
+    _select(image, name)
     _check_size(image.width, image.height, max_pixels, name)
+    with _damage_named(name):
+        image.load()
+        return _upright(image)
+
+
+def _select(image: Image.Image, name: str) -> None:
+    with _damage_named(name):
+        select_main_picture(image, name)
+
+
+@contextmanager
+def _damage_named(name: str) -> Iterator[None]:
     try:
         with _without_warnings():
-            frames = getattr(image, "n_frames", 1)
-            if frames == 1 or image.format in _MAIN_PICTURE_FIRST:
-                image.load()
-                return _upright(image)
+            yield
+    except BadInputError:  # a ValueError too
+        raise
     except DECODER_ERRORS as error:
         raise BadInputError(f"{name}: damaged or cut short ({_one_line(error)}); give an intact file") from None
-    raise BadInputError(f"{name}: holds {frames} pictures (animation or pages); give a single still picture")
 
 
 def _upright(image: Image.Image) -> Image.Image:
@@ -322,13 +330,26 @@ def _check_range(values: np.ndarray, top: float, advice: str, name: str) -> None
         raise BadInputError(f"{name}: has values from {low:g} to {high:g}; {advice}")
 
 
+@functools.cache
+def _let_pillow_read_heif() -> bool:
+    """Whether HEIC can be read, as the extra "heic" lets it."""
+    try:
+        from pillow_heif import register_heif_opener
+    except (ImportError, OSError):  # not there, or without the library that it needs
+        return False
+    register_heif_opener()
+    return True
+
+
 def _format_hint(path: Path) -> str:
     """Photos that phones and cameras make and that Pillow alone does not read."""
     suffix = path.suffix.lower()
-    if suffix in (".heic", ".heif"):
-        return " (export the HEIC photo as JPEG)"
-    if suffix in (".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2"):
-        return " (develop the raw photo to JPEG, PNG or TIFF)"
+    if suffix in (".heic", ".heif", ".hif") and not _let_pillow_read_heif():
+        return " (pip install pillow-heif lets HEIC be read, or export the photo as JPEG)"
+    if suffix == ".jxl":
+        return " (export the JPEG XL photo as JPEG or PNG)"
+    if suffix in RAW_SUFFIXES:
+        return f" ({DEVELOP})"
     return ""
 
 
