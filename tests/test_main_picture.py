@@ -148,7 +148,8 @@ def test_a_layered_file_without_its_whole_picture_is_refused(photo: Image.Image,
 def test_what_is_no_photo_at_all(photo: Image.Image, tmp_path: Path) -> None:
     photo.save(tmp_path / "drawing.eps")
     _refused(tmp_path / "drawing.eps", "drawing")
-    (tmp_path / "drawing.wmf").write_bytes(b"\xd7\xcd\xc6\x9a\0\0" + struct.pack("<4hH", 0, 0, 600, 400, 72) + bytes(6) + b"\1\0\t\0" + bytes(60))  # fmt: skip
+    placeable = b"\xd7\xcd\xc6\x9a\0\0" + struct.pack("<4hH", 0, 0, 600, 400, 72) + bytes(6) + b"\1\0\t\0"
+    (tmp_path / "drawing.wmf").write_bytes(placeable + bytes(60))
     _refused(tmp_path / "drawing.wmf", "drawing")
     (tmp_path / "clip.mpg").write_bytes(b"\0\0\1\xb3" + b"\x14\x00\xf0" + bytes(60))
     _refused(tmp_path / "clip.mpg", "video")
