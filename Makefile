@@ -1,6 +1,6 @@
 # `make extract`, `make demo` and `make test` do all the set-up on a fresh clone; later runs find it done and start at once.
 PYTHON ?= python3
-PHOTO ?= examples/clock.png
+PHOTO ?= examples/cat.png
 ORG ?= your-name
 
 VENV := .venv
@@ -10,10 +10,11 @@ READY := $(VENV)/.installed
 # Where the page is served, say PORT=8000; Gradio's own choice is the first free port from 7860.
 PORT ?=
 
-.PHONY: extract demo test lint format bench publish-dry-run reproduce
+.PHONY: extract demo test lint format bench publish-dry-run reproduce docs pictures
 
 extract: $(READY)
 	$(BIN)/motion-offsets extract $(PHOTO) -o out/
+	@echo "Open sharp.png, video.mp4 and trajectories.png in out/$(basename $(notdir $(PHOTO)))/"
 
 demo: $(READY)
 	$(BIN)/motion-offsets demo $(if $(PORT),--port $(PORT))
@@ -21,10 +22,20 @@ demo: $(READY)
 test: $(READY)
 	$(BIN)/python -m pytest
 
+# Every page and link is checked; a warning is an error.
+docs: $(READY)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+# Every picture and the README's table, from the current weights and results; under two minutes on two cores.
+pictures: $(READY)
+	cd examples && ../$(BIN)/python pictures.py
+	$(BIN)/python train/readme_table.py
+
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 format: $(READY)
 	$(BIN)/ruff check --fix .

@@ -27,11 +27,11 @@ from timing import medians
 
 from motion_offsets import EtrajConfig, EtrajModel
 from motion_offsets.data import load_pairs, load_sequences
-from motion_offsets.data.flow_crops import MotionFlowCrops
-from motion_offsets.data.high_fps import video_windows
-from motion_offsets.data.recipes import RECIPES
-from motion_offsets.data.scene_crops import SceneCrops
-from motion_offsets.video import write_video
+from motion_offsets.data.crops.flow_crops import MotionFlowCrops
+from motion_offsets.data.crops.scene_crops import SceneCrops
+from motion_offsets.data.synthesis.high_fps import video_windows
+from motion_offsets.data.synthesis.recipes import RECIPES
+from motion_offsets.io.video import write_video
 
 
 @dataclass(frozen=True)

@@ -19,9 +19,9 @@ from timing import copy_bandwidth, gpu_medians, medians
 from torch import Tensor
 from torch.nn import functional
 
-from motion_offsets.allocation import keep_freed_memory
-from motion_offsets.exposure import expose, expose_plain
-from motion_offsets.trajectories import sample_times, trajectory_basis
+from motion_offsets.exposure.blur import expose, expose_plain
+from motion_offsets.exposure.trajectories import sample_times, trajectory_basis
+from motion_offsets.runtime.allocation import keep_freed_memory
 
 
 def batched_grid_sample(sharp: Tensor, control_points: Tensor, basis: Tensor) -> Tensor:

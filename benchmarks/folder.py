@@ -21,13 +21,14 @@ from PIL import Image
 from timing import medians
 
 from motion_offsets import BlurToVideoPipeline
-from motion_offsets.allocation import keep_freed_memory
-from motion_offsets.batch_extraction import BatchExtraction, Outcome
-from motion_offsets.cli_arguments import pick_device, pick_dtype
-from motion_offsets.extraction import ExtractionSettings, extract_photo
-from motion_offsets.manifest import Manifest
-from motion_offsets.photo_sources import Item, Share, find_sources
-from motion_offsets.pipeline_blur_to_video import frame_times
+from motion_offsets.extraction.batch import BatchExtraction, Outcome
+from motion_offsets.extraction.manifest import Manifest
+from motion_offsets.extraction.result import extract_photo
+from motion_offsets.extraction.settings import ExtractionSettings
+from motion_offsets.extraction.sources import Item, Share, find_sources
+from motion_offsets.pipelines.blur_to_video import frame_times
+from motion_offsets.runtime.allocation import keep_freed_memory
+from motion_offsets.runtime.devices import pick_device, pick_dtype
 
 
 def make_photos(folder: Path, number: int, size: tuple[int, int]) -> None:

@@ -53,10 +53,11 @@ def measure(folder: Path, megapixels: float, arguments: argparse.Namespace) -> d
     from timing import peak_mb
 
     from motion_offsets import BlurToVideoPipeline
-    from motion_offsets.allocation import keep_freed_memory
-    from motion_offsets.cli_arguments import parse_memory
-    from motion_offsets.extraction import ExtractionSettings, extract_photo
-    from motion_offsets.pipeline_blur_to_video import frame_times
+    from motion_offsets.extraction.result import extract_photo
+    from motion_offsets.extraction.settings import ExtractionSettings
+    from motion_offsets.pipelines.blur_to_video import frame_times
+    from motion_offsets.runtime.allocation import keep_freed_memory
+    from motion_offsets.runtime.memory import parse_memory
 
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
@@ -84,8 +85,8 @@ def measure(folder: Path, megapixels: float, arguments: argparse.Namespace) -> d
 
 def computed(height: int, width: int, memory: float, pipe: BlurToVideoPipeline) -> dict[str, float]:
     """Pixels that each network ran over for one of the photo."""
-    from motion_offsets.memory import DEBLURRER_BYTES, ESTIMATOR_BYTES, tile_pixels
-    from motion_offsets.tiling import DEBLURRER_MARGIN, ESTIMATOR_MARGIN, tile_layout
+    from motion_offsets.runtime.memory import DEBLURRER_BYTES, ESTIMATOR_BYTES, tile_pixels
+    from motion_offsets.runtime.tiling import DEBLURRER_MARGIN, ESTIMATOR_MARGIN, tile_layout
 
     assert pipe.estimators_agree  # the bundled ones do, so that the deblurrer's tiles need its own margin alone
     networks = {"estimator": (ESTIMATOR_BYTES, ESTIMATOR_MARGIN), "deblurrer": (DEBLURRER_BYTES, DEBLURRER_MARGIN)}

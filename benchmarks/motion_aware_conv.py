@@ -22,8 +22,8 @@ from timing import gpu_medians, gpu_peak_mb, medians, peak_mb
 from torch import Tensor, nn
 from torch.nn import functional
 
-from motion_offsets.allocation import keep_freed_memory
-from motion_offsets.motion_aware_conv import motion_aware_conv2d, motion_aware_conv2d_plain
+from motion_offsets.models.motion_aware_conv import motion_aware_conv2d, motion_aware_conv2d_plain
+from motion_offsets.runtime.allocation import keep_freed_memory
 
 
 def smooth_offsets(batch: int, height: int, width: int, reach: float) -> Tensor:

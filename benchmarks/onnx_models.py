@@ -18,7 +18,7 @@ import onnxruntime
 import torch
 from timing import medians
 
-from motion_offsets.model_export import export_model, load_exportable
+from motion_offsets.interchange.model_export import export_model, load_exportable
 
 
 def main() -> None:

@@ -18,10 +18,10 @@ import torch
 from torch import Tensor
 
 from motion_offsets import BlurToVideoPipeline
-from motion_offsets.allocation import keep_freed_memory
-from motion_offsets.cli_arguments import pick_device
-from motion_offsets.pipeline_blur_to_video import frame_times
-from motion_offsets.trajectories import align_time
+from motion_offsets.exposure.trajectories import align_time
+from motion_offsets.pipelines.blur_to_video import frame_times
+from motion_offsets.runtime.allocation import keep_freed_memory
+from motion_offsets.runtime.devices import pick_device
 
 AIMS_MS = {"estimator": 1.5, "deblurrer": 8.0, "extraction": 12.0}  # issue: an H100-class GPU, 1280x720
 WARM_UP = 5  # calls that compile, record CUDA graphs and allocate

@@ -5,10 +5,10 @@
 Both run in this process, in turns, after a warm-up of each; medians are compared. An extraction is: decode the photo,
 estimate the motion, deblur, turn the motion one way in time, and warp every frame, all with the bundled models. What
 it takes to check the answer's consistency and to encode the clip is timed apart. The pipeline runs as the command line
-runs it, with freed memory kept (``motion_offsets.allocation``); the plain network both in a process as it is, and so
-(``alike``). It is DMPHN 1-2-4 as published, without motion-aware convolutions, in our code and so in the channels-last
-layout, on a CPU the faster one; the levels of the bundled deblurrer are printed beside it. The last line is one JSON
-object.
+runs it, with freed memory kept (``motion_offsets.runtime.allocation``); the plain network both in a process
+as it is, and so (``alike``). It is DMPHN 1-2-4 as published, without motion-aware convolutions, in our code and so in
+the channels-last layout, on a CPU the faster one; the levels of the bundled deblurrer are printed beside
+it. The last line is one JSON object.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from PIL import Image
 from timing import peak_mb
 
 from motion_offsets import BlurToVideoPipeline, MaDmphnConfig, MaDmphnForImageDeblurring
-from motion_offsets.allocation import keep_freed_memory
-from motion_offsets.cli_arguments import pick_dtype
-from motion_offsets.pipeline_blur_to_video import frame_times
-from motion_offsets.trajectories import align_time
-from motion_offsets.video import write_video
+from motion_offsets.exposure.trajectories import align_time
+from motion_offsets.io.video import write_video
+from motion_offsets.pipelines.blur_to_video import frame_times
+from motion_offsets.runtime.allocation import keep_freed_memory
+from motion_offsets.runtime.devices import pick_dtype
 
 Laps = dict[str, float]
 

@@ -1,4 +1,4 @@
-"""Time, cost and storage of very many photos, from a measured time a photo: the arithmetic of ``docs/scaling.md``.
+"""Time, cost and storage of very many photos, from a measured time a photo: the sums of ``docs/guides/folders.md``.
 
     python benchmarks/scaling.py --seconds-per-photo S [--price-per-hour P --machines M --megabytes-per-photo B ...]
 

@@ -13,7 +13,6 @@ import argparse
 import json
 import os
 import statistics
-import sys
 import time
 from pathlib import Path
 
@@ -21,14 +20,12 @@ import torch
 from accelerate import Accelerator
 from torch.utils.data import default_collate
 
-TRAIN = Path(__file__).resolve().parents[1] / "train"
-sys.path.insert(0, str(TRAIN))
-from config_files import read_options  # noqa: E402
-from stages import Stage, build_stage  # noqa: E402
+from motion_offsets.runtime.allocation import keep_freed_memory
+from motion_offsets.training.building import build_stage
+from motion_offsets.training.config_files import read_options
+from motion_offsets.training.stages import Stage
 
-from motion_offsets.allocation import keep_freed_memory  # noqa: E402
-
-CONFIGS = TRAIN / "configs"
+CONFIGS = Path(__file__).resolve().parents[1] / "train" / "configs"
 STAGES = {
     "estimator": ["--config", f"{CONFIGS}/etraj-quadratic.yaml", "--reblur_from", "0", "--ssim_from", "0"],
     "deblurrer": ["--config", f"{CONFIGS}/ma-dmphn.yaml", "--estimator", "etraj-quadratic"],

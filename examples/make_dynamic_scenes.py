@@ -14,11 +14,11 @@ import torch
 from PIL import Image
 from skimage.data import data_dir
 
-from motion_offsets.data.cutouts import Cutout, soft_edges
-from motion_offsets.data.dynamic_scenes import Window, render, true_offsets
-from motion_offsets.data.scene_sampling import SceneRecipe, sample_scene
-from motion_offsets.trajectories import sample_times
-from motion_offsets.visualization import draw_trajectories
+from motion_offsets.data.scenes.cutouts import Cutout, soft_edges
+from motion_offsets.data.scenes.dynamic_scenes import Window, render, true_offsets
+from motion_offsets.data.scenes.scene_sampling import SceneRecipe, sample_scene
+from motion_offsets.exposure.trajectories import sample_times
+from motion_offsets.visualization.paths import draw_trajectories
 
 # Photo, and the objects before it: photo, then the centre and the radii of an ellipse, pixels.
 SCENES = (

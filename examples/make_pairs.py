@@ -12,7 +12,8 @@ from pathlib import Path
 from PIL import Image
 from skimage.data import data_dir
 
-from motion_offsets.data.synthesis import Synthesis, SynthesisSettings
+from motion_offsets.data.synthesis.settings import SynthesisSettings
+from motion_offsets.data.synthesis.synthesis import Synthesis
 
 PHOTOS = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg")
 LONGEST_SIDE = 400

@@ -19,15 +19,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import evaluate
-from config_files import read_options
-from options import TrainingOptions
 from reproduce_tables import TABLES, Row, Table, to_markdown
 
-from motion_offsets.benchmark_photos import photos_of
-from motion_offsets.cards import read_training
 from motion_offsets.errors import BadInputError
-from motion_offsets.video import whole_file
+from motion_offsets.evaluation import distributed as evaluate
+from motion_offsets.evaluation.benchmarks.base import photos_of
+from motion_offsets.io.atomic import whole_file
+from motion_offsets.publishing.cards import read_training
+from motion_offsets.training.config_files import read_options
+from motion_offsets.training.options import TrainingOptions
 
 TRAIN = Path(__file__).resolve().parent
 CONFIGS = TRAIN / "configs" / "reproduce"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from motion_offsets.evaluation_tables import (
+from motion_offsets.evaluation.report.paper import (
     PAPER_GOPRO_DEBLUR,
     PAPER_GOPRO_REBLUR,
     PAPER_TABLE_2,
@@ -13,7 +13,7 @@ from motion_offsets.evaluation_tables import (
     QUOTED_TABLE_2,
 )
 
-PAPER = {
+PAPER: dict[str, dict[str, Any]] = {
     "flow": {name: figures for name, *figures in (*PAPER_TABLE_2, *QUOTED_TABLE_2)},
     "gopro": {name: figures for name, *figures in (*PAPER_GOPRO_REBLUR, *PAPER_GOPRO_DEBLUR, *QUOTED_GOPRO_DEBLUR)},
 }
@@ -129,12 +129,12 @@ def to_markdown(table: Table, results: dict[Row, dict[str, Any]]) -> str:
     lines.append(("---", *["---:"] * (len(lines[0]) - 1)))
     for row, result in results.items():
         ours = [(name, result[_figure(row, name)]) for name in table.columns.values()]
-        paper = PAPER[table.paper].get(row.paper, [None] * len(table.paper_columns))
+        paper = PAPER[table.paper].get(row.paper or "", [None] * len(table.paper_columns))
         theirs = zip(table.columns.values(), paper, strict=False)
         lines.append((row.name, *(_cell(*one) for one in (*ours, *theirs))))
     title, names = table.nothing
     any_result = next(iter(results.values()))
-    nothing = [_cell(name, any_result[name]) for name in names]
+    nothing = ["-" if name is None else _cell(name, any_result[name]) for name in names]
     lines.append((title, *nothing, *["-"] * len(table.paper_columns)))
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines) + "\n"
 

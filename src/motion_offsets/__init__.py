@@ -8,32 +8,36 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from .version import __version__
 
 if TYPE_CHECKING:
-    from .configuration_etraj import EtrajConfig
-    from .configuration_ma_dmphn import MaDmphnConfig
     from .errors import BadInputError
-    from .exposure import create_blur, warp
-    from .image_processing_motion_offsets import MotionOffsetsImageProcessor
-    from .modeling_etraj import EtrajModel
-    from .modeling_ma_dmphn import MaDmphnForImageDeblurring
-    from .motion_aware_conv import motion_aware_conv2d
-    from .pipeline_blur_to_video import BlurToVideoPipeline
-    from .trajectories import offsets_at
+    from .exposure.blur import create_blur, warp
+    from .exposure.trajectories import offsets_at
+    from .models.configuration_etraj import EtrajConfig
+    from .models.configuration_ma_dmphn import MaDmphnConfig
+    from .models.configuration_motion_guided import MotionGuidedConfig
+    from .models.image_processing_motion_offsets import MotionOffsetsImageProcessor
+    from .models.modeling_etraj import EtrajModel
+    from .models.modeling_ma_dmphn import MaDmphnForImageDeblurring
+    from .models.modeling_motion_guided import MotionGuidedForImageDeblurring
+    from .models.motion_aware_conv import motion_aware_conv2d
+    from .pipelines.blur_to_video import BlurToVideoPipeline
 
 _HOME = {
     "BadInputError": "errors",
-    "BlurToVideoPipeline": "pipeline_blur_to_video",
-    "EtrajConfig": "configuration_etraj",
-    "EtrajModel": "modeling_etraj",
-    "MaDmphnConfig": "configuration_ma_dmphn",
-    "MaDmphnForImageDeblurring": "modeling_ma_dmphn",
-    "MotionOffsetsImageProcessor": "image_processing_motion_offsets",
-    "create_blur": "exposure",
-    "motion_aware_conv2d": "motion_aware_conv",
-    "offsets_at": "trajectories",
-    "warp": "exposure",
+    "BlurToVideoPipeline": "pipelines.blur_to_video",
+    "EtrajConfig": "models.configuration_etraj",
+    "EtrajModel": "models.modeling_etraj",
+    "MaDmphnConfig": "models.configuration_ma_dmphn",
+    "MaDmphnForImageDeblurring": "models.modeling_ma_dmphn",
+    "MotionGuidedConfig": "models.configuration_motion_guided",
+    "MotionGuidedForImageDeblurring": "models.modeling_motion_guided",
+    "MotionOffsetsImageProcessor": "models.image_processing_motion_offsets",
+    "create_blur": "exposure.blur",
+    "motion_aware_conv2d": "models.motion_aware_conv",
+    "offsets_at": "exposure.trajectories",
+    "warp": "exposure.blur",
 }
 
 _AUTO_CLASSES = (
@@ -41,6 +45,8 @@ _AUTO_CLASSES = (
     "EtrajModel",
     "MaDmphnConfig",
     "MaDmphnForImageDeblurring",
+    "MotionGuidedConfig",
+    "MotionGuidedForImageDeblurring",
     "MotionOffsetsImageProcessor",
 )
 
@@ -51,6 +57,8 @@ __all__ = [
     "EtrajModel",
     "MaDmphnConfig",
     "MaDmphnForImageDeblurring",
+    "MotionGuidedConfig",
+    "MotionGuidedForImageDeblurring",
     "MotionOffsetsImageProcessor",
     "__version__",
     "create_blur",
@@ -75,21 +83,19 @@ def _register_auto_classes() -> None:
     from transformers import AutoConfig, AutoModel, AutoModelForImageToImage
     from transformers.models.auto.image_processing_auto import IMAGE_PROCESSOR_MAPPING
 
-    from .configuration_etraj import EtrajConfig
-    from .configuration_ma_dmphn import MaDmphnConfig
-    from .image_processing_motion_offsets import MotionOffsetsImageProcessor
-    from .modeling_etraj import EtrajModel
-    from .modeling_ma_dmphn import MaDmphnForImageDeblurring
+    from .models.image_processing_motion_offsets import MotionOffsetsImageProcessor
+    from .models.registry import MODELS
 
-    for config in (EtrajConfig, MaDmphnConfig):
-        AutoConfig.register(config.model_type, config, exist_ok=True)
+    for kind, entry in MODELS.items():
+        config, model = entry.config_class(), entry.model_class()
+        AutoConfig.register(kind, config, exist_ok=True)
         # One processor for either backend: whichever transformers asks for, ours needs Pillow and NumPy only. Into the
         # mapping itself, because transformers 5.17 without torchvision has no AutoImageProcessor to register with.
         backends = dict.fromkeys(("pil", "torchvision"), MotionOffsetsImageProcessor)
         IMAGE_PROCESSOR_MAPPING.register(config, backends, exist_ok=True)
-    AutoModel.register(EtrajConfig, EtrajModel, exist_ok=True)
-    AutoModel.register(MaDmphnConfig, MaDmphnForImageDeblurring, exist_ok=True)
-    AutoModelForImageToImage.register(MaDmphnConfig, MaDmphnForImageDeblurring, exist_ok=True)
+        AutoModel.register(config, model, exist_ok=True)
+        if entry.deblurs:
+            AutoModelForImageToImage.register(config, model, exist_ok=True)
 
 
 def __dir__() -> list[str]:

@@ -22,8 +22,8 @@ from PIL import Image
 
 from motion_offsets.demo import networks, rendering
 from motion_offsets.demo.limits import Limits
-from motion_offsets.extraction import load_motion
-from motion_offsets.video import read_video
+from motion_offsets.io.motion_files import load_motion
+from motion_offsets.io.video import read_video
 
 MODEL = "etraj-quadratic"
 

@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 
 from motion_offsets.demo import text
-from motion_offsets.extraction import load_motion
-from motion_offsets.video import read_video
+from motion_offsets.io.motion_files import load_motion
+from motion_offsets.io.video import read_video
 
 SECONDS = 1000
 WIDE, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}

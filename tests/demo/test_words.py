@@ -3,7 +3,7 @@ import pytest
 
 from motion_offsets.demo import words
 from motion_offsets.demo.answers import Answer
-from motion_offsets.trajectories import reverse_time
+from motion_offsets.exposure.trajectories import reverse_time
 
 SURE = {"reblur_psnr": 36.0, "sharpness_gain": 1.8, "unchanged": False, "mean_offset_length": 5.0, "blur": 0.6}
 SURE |= {"explained": 0.8, "doubtful": False}

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from motion_offsets.exposure import expose, expose_plain
+from motion_offsets.exposure.blur import expose, expose_plain
+from motion_offsets.exposure.trajectories import sample_times, trajectory_basis
 from motion_offsets.kernels import cpu_kernels
-from motion_offsets.trajectories import sample_times, trajectory_basis
 
 pytest.importorskip("numba")
 

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from motion_offsets.exposure import create_blur, expose, expose_plain, warp
+from motion_offsets.exposure.blur import create_blur, expose, expose_plain, warp
+from motion_offsets.exposure.trajectories import num_control_points, sample_times, trajectory_basis
 from motion_offsets.kernels.exposure_operator import expose_fused, fused
-from motion_offsets.trajectories import num_control_points, sample_times, trajectory_basis
 
 
 def problem(

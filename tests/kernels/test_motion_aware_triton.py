@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from motion_offsets.kernels.motion_aware_operator import fused, motion_aware_conv2d_fused
-from motion_offsets.motion_aware_conv import motion_aware_conv2d, motion_aware_conv2d_plain
+from motion_offsets.models.motion_aware_conv import motion_aware_conv2d, motion_aware_conv2d_plain
 
 SCALE = 0.1
 

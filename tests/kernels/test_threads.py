@@ -6,9 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 
-from motion_offsets.exposure import expose, expose_plain
+from motion_offsets.exposure.blur import expose, expose_plain
+from motion_offsets.exposure.trajectories import sample_times, trajectory_basis
 from motion_offsets.kernels.threads import block_bounds, run_blocks
-from motion_offsets.trajectories import sample_times, trajectory_basis
 
 
 @pytest.mark.parametrize("items", [0, 1, 2, 7, 100])

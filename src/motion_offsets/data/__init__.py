@@ -6,10 +6,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .pairs import load_pairs
-    from .sequences import load_sequences
+    from .reading.pairs import load_pairs
+    from .reading.sequences import load_sequences
 
-_HOME = {"load_pairs": "pairs", "load_sequences": "sequences"}
+_HOME = {"load_pairs": "reading.pairs", "load_sequences": "reading.sequences"}
 
 __all__ = ["load_pairs", "load_sequences"]
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ..errors import BadInputError
-from ..trajectories import offsets_at
+from ..exposure.trajectories import offsets_at
 
 
 @dataclass(frozen=True)
@@ -26,9 +26,9 @@ class Answer:
         sharp: the sharp frame, likewise.
         control_points: float16 ``(2K, H, W)``, pixels.
         model: name of the estimator.
-        trajectory: one of :data:`~motion_offsets.trajectories.TRAJECTORIES`.
+        trajectory: one of :data:`~motion_offsets.exposure.trajectories.TRAJECTORIES`.
         num_samples: N, the number of samples of the exposure.
-        consistency: see :class:`~motion_offsets.consistency.Consistency`.
+        consistency: see :class:`~motion_offsets.exposure.consistency.Consistency`.
     """
 
     photo: np.ndarray

@@ -8,7 +8,7 @@ from pathlib import Path
 CAPTIONS = {
     "cat.png": "Cat",
     "coffee.png": "Coffee",
-    "clock.png": "Clock",
+    "astronaut.png": "Astronaut",
 }
 
 

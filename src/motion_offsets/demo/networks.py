@@ -12,15 +12,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..cli_arguments import load_pipeline, pick_device, pick_dtype
-from ..hub import DEFAULT_ESTIMATOR, bundled_models
-from ..pipeline_blur_to_video import BlurToVideoPipeline
-from ..trajectories import align_time
+from ..models.hub import DEFAULT_ESTIMATOR, bundled_models
+from ..pipelines.answer import CONSISTENCY, MOTION, NO_DEBLURRER, SHARP_FRAME
+from ..pipelines.blur_to_video import BlurToVideoPipeline
+from ..pipelines.from_names import load_pipeline
+from ..runtime.devices import pick_device, pick_dtype
 from . import text
 from .answers import Answer
 from .jobs import make_stoppable, step_current
 
 ZERO_GPU_SECONDS = 60
+# What the page calls the steps of an answer, and how far it is when they begin.
+_STEPS = {
+    MOTION: (text.STEP_MOTION, 0.1),
+    SHARP_FRAME: (text.STEP_SHARP, 0.4),
+    CONSISTENCY: (text.STEP_COMPARE, 0.7),
+}
 
 _pipes: dict[str, BlurToVideoPipeline] = {}
 _lock = threading.Lock()
@@ -72,26 +79,16 @@ def find(model: str, photo: np.ndarray, memory: float) -> Answer:
     """
     pipe = pipeline(model)
     dtype = pick_dtype("auto", pipe.device)
-    with torch.inference_mode():
-        pixel_values = pipe.preprocess(photo)
-        step_current(text.STEP_MOTION, 0.1)
-        control_points = pipe.estimate(pixel_values, memory, dtype)
-        step_current(text.STEP_SHARP, 0.4)
-        shared = control_points if pipe.estimators_agree else None
-        sharp = pipe.deblur(pixel_values, shared, memory, dtype)
-        del shared
-        step_current(text.STEP_COMPARE, 0.7)
-        control_points = align_time(control_points, pipe.trajectory)
-        reblurred = pipe.reblur(sharp, control_points)
-        consistency = pipe.assess(pixel_values, sharp, reblurred, control_points)
+    found = pipe.answer(pipe.preprocess(photo), max_memory=memory, dtype=dtype, on_step=_step)
+    assert found.sharp is not None
     return Answer(
         photo=photo,
-        sharp=(sharp[0].permute(1, 2, 0) * 255).round_().to(torch.uint8).cpu().numpy(),
-        control_points=_half(control_points),
+        sharp=(found.sharp[0].permute(1, 2, 0) * 255).round().to(torch.uint8).cpu().numpy(),
+        control_points=_half(found.control_points),
         model=model,
         trajectory=pipe.trajectory,
         num_samples=pipe.num_samples,
-        consistency=dict(consistency),
+        consistency=dict(found.consistency[0]),
     )
 
 
@@ -99,8 +96,15 @@ def find(model: str, photo: np.ndarray, memory: float) -> Answer:
 def find_motion(model: str, photo: np.ndarray, memory: float) -> np.ndarray:
     """The motion alone, without a sharp frame: control points ``(2K, H, W)`` in pixels."""
     pipe = pipeline(model)
-    control_points = pipe.estimate(pipe.preprocess(photo), memory, pick_dtype("auto", pipe.device))
-    return _half(align_time(control_points, pipe.trajectory))
+    dtype = pick_dtype("auto", pipe.device)
+    found = pipe.answer(pipe.preprocess(photo), method=NO_DEBLURRER, max_memory=memory, dtype=dtype)
+    return _half(found.control_points)
+
+
+def _step(name: str, done: int, total: int) -> None:
+    """A step's start on the page's bar; its tiles are not counted."""
+    if done == 0 and name in _STEPS:
+        step_current(*_STEPS[name])
 
 
 def _half(control_points: Tensor) -> np.ndarray:

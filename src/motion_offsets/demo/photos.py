@@ -13,7 +13,7 @@ from gradio_client.utils import is_http_url_like
 from PIL import Image
 
 from ..errors import BadInputError
-from ..images import MIN_SIDE, load_image
+from ..io.images import MIN_SIDE, load_image
 from .limits import Limits
 
 NO_ADDRESS = "A web address is not opened here; upload the photo itself"

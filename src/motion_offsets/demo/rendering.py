@@ -19,11 +19,14 @@ from PIL import Image
 from torch import Tensor
 
 from ..errors import BadInputError
-from ..extraction import DRAWN_STRIDE, save_motion, save_picture
-from ..pipeline_blur_to_video import frame_times
-from ..trajectories import offsets_at, sample_times
-from ..video import ping_pong, write_animation, write_video
-from ..visualization import draw_flow, draw_trajectories
+from ..exposure.trajectories import offsets_at, sample_times
+from ..extraction.result import DRAWN_STRIDE
+from ..io.images import save_picture
+from ..io.motion_files import SavedMotion, save_motion
+from ..io.video import ping_pong, write_animation, write_video
+from ..pipelines.blur_to_video import frame_times
+from ..visualization.flow import draw_flow
+from ..visualization.paths import draw_trajectories
 from .answers import Answer
 from .jobs import check_current
 from .limits import Limits
@@ -165,7 +168,7 @@ def sharp_png(answer: Answer, folder: Path) -> Path:
 def offsets_npz(answer: Answer, settings: ClipSettings, folder: Path) -> Path:
     path = folder / "motion_offsets.npz"
     times = frame_times(int(settings.frames))
-    save_motion(path, answer.points(), pipeline(answer.model), times)
+    save_motion(path, SavedMotion(answer.points(), answer.trajectory, answer.num_samples), times)
     return path
 
 

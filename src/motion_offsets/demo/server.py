@@ -7,7 +7,7 @@ import signal
 import sys
 import tempfile
 
-from ..allocation import keep_freed_memory
+from ..runtime.allocation import keep_freed_memory
 
 
 def serve(host: str | None = None, port: int | None = None, mcp: bool = False) -> None:

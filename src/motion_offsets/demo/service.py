@@ -18,8 +18,8 @@ import numpy as np
 from gradio import utils
 from PIL import Image
 
-from ..cli_arguments import pick_device
 from ..errors import BadInputError
+from ..runtime.devices import pick_device
 from . import rendering, text, words
 from .answers import Answer, AnswerStore
 from .examples import Example, find_examples

@@ -6,7 +6,7 @@ import html
 
 import numpy as np
 
-from ..colors import time_colors
+from ..visualization.colors import time_colors
 from .limits import Limits
 
 TITLE = "What happened while the shutter was open?"
@@ -15,7 +15,7 @@ INTRO = (
     "took, the sharp picture underneath, and a slow-motion clip."
 )
 PHOTO = "Your blurred photo"
-EXAMPLES = "No photo at hand? Take one of these: a cat and a coffee that we blurred, and a clock that really was."
+EXAMPLES = "No photo at hand? Try one of these: two shaken cameras and a moving cup, all rendered."
 RUN = "Show me the motion"
 STOP = "Stop"
 MODEL = "How things may move"

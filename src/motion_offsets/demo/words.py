@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ..trajectories import sample_times
-from ..visualization import STILL_PIXELS
+from ..exposure.trajectories import sample_times
+from ..visualization.paths import STILL_PIXELS
 from .answers import Answer
 
 # Below this the sharp frame, blurred again, visibly differs from the photo. The paper's networks reach 35 to 39 dB.

@@ -51,6 +51,8 @@ class _CheckedFile(IndexDataCacheFile):
 class _Cache(FunctionCache):
     """A function's cache whose faults cost time alone."""
 
+    _cache_file: Any
+
     def __init__(self, function: Callable[..., Any]) -> None:
         super().__init__(function)
         plain = self._cache_file

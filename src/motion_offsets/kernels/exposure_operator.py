@@ -36,7 +36,7 @@ def _kernels(sharp: Tensor, control_points: Tensor) -> Any:
 
 @torch.library.custom_op("motion_offsets::expose", mutates_args=())
 def expose_fused(sharp: Tensor, control_points: Tensor, basis: Tensor, zeros: bool) -> Tensor:
-    """The fused twin of :func:`motion_offsets.exposure.expose_plain`."""
+    """The fused twin of :func:`motion_offsets.exposure.blur.expose_plain`."""
     return _kernels(sharp, control_points).forward(sharp, control_points, basis, zeros)
 
 

@@ -41,7 +41,7 @@ def _kernels(x: Tensor, motion_offsets: Tensor) -> Any:
 def motion_aware_conv2d_fused(
     x: Tensor, weight: Tensor, bias: Tensor | None, motion_offsets: Tensor, scale: float
 ) -> Tensor:
-    """The fast twin of :func:`motion_offsets.motion_aware_conv.motion_aware_conv2d_plain`."""
+    """The fast twin of :func:`motion_offsets.models.motion_aware_conv.motion_aware_conv2d_plain`."""
     return _kernels(x, motion_offsets).forward(x, weight, bias, motion_offsets, scale)
 
 

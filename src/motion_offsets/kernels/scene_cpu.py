@@ -85,7 +85,7 @@ def expose_scene(
     seen_at_0: np.ndarray,
     limits: tuple[float, float],
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The fused twin of the loop over times in :func:`motion_offsets.data.dynamic_scenes.render`, for one scene.
+    """For one scene, the fused twin of :func:`motion_offsets.data.scenes.dynamic_scenes.render`'s loop over times.
 
     Args:
         layers: ``(L, 4, h, w)`` float32, linear colours and alpha, from back to front.

@@ -88,7 +88,7 @@ _variation_with_gradient.register_autograd(_backward, setup_context=_setup_conte
 
 
 def variation_cpu(control_points: Tensor, basis: Tensor) -> Tensor:
-    """The fused twin of :func:`motion_offsets.losses.total_variation_plain`."""
+    """The fused twin of :func:`motion_offsets.exposure.losses.total_variation_plain`."""
     return _variation_with_gradient(control_points, basis)[0]
 
 

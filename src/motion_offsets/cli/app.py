@@ -1,0 +1,83 @@
+"""The command ``motion-offsets``. Bad input ends in one line and exit code 2, a fault of ours in exit code 1."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+
+from ..errors import BadInputError
+from ..runtime.allocation import keep_freed_memory
+from ..version import __version__
+from .arguments import quiet
+from .evaluate import evaluate
+from .extract import extract
+from .hub import convert, export, publish
+from .options import Debug
+from .pictures import deblur, reblur, trajectories
+from .reporting import OUR_FAULT, reporting
+from .synthesize import synthesize
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="From one motion-blurred photo to its motion, a sharp frame and a slow-motion clip.",
+)
+
+
+@app.callback(invoke_without_command=True)
+def _common(version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False) -> None:
+    if version:
+        typer.echo(f"motion-offsets {__version__}")
+        raise typer.Exit
+
+
+def demo(
+    host: Annotated[str, typer.Option(help="Address to serve; 0.0.0.0 lets other machines in.")] = "127.0.0.1",
+    port: Annotated[int | None, typer.Option(help="Port; by default the first free one from 7860.")] = None,
+    mcp: Annotated[bool, typer.Option("--mcp", help="Be an MCP server too, so that assistants can call it.")] = False,
+    debug: Debug = False,
+) -> None:
+    """Serve the web page (needs the extra "demo"; --mcp the extra "mcp")."""
+    for module, extra in [("gradio", "demo"), ("mcp", "mcp")][: 2 if mcp else 1]:
+        if importlib.util.find_spec(module) is None:
+            raise BadInputError(f"the web page needs {module}; install it with pip install 'motion-offsets[{extra}]'")
+    quiet()
+    from ..demo.server import serve
+
+    try:
+        serve(host, port, mcp)
+    except OSError as error:  # Gradio's own words when no port is free
+        raise BadInputError(f"the page cannot be served at {host}, port {port or 7860}: {error}") from None
+
+
+COMMANDS: tuple[Callable[..., None], ...] = (
+    extract,
+    deblur,
+    trajectories,
+    reblur,
+    demo,
+    synthesize,
+    evaluate,
+    convert,
+    export,
+    publish,
+)
+for _command in COMMANDS:
+    app.command()(reporting(_command))
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    keep_freed_memory()
+    try:
+        app()
+    except BrokenPipeError:
+        # The reader of our output has gone, as `| head` does; there is nobody left to tell.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(OUR_FAULT)

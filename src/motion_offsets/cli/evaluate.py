@@ -1,0 +1,60 @@
+"""The command ``evaluate``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from ..models.hub import DEFAULT_ESTIMATOR
+from .arguments import quiet
+
+
+def evaluate(
+    benchmark: Annotated[str, typer.Argument(help="bsd-motion-flow, bsd-dynamic, gopro or unblurred.")],
+    images: Annotated[str, typer.Option(help="Folder of sharp photos; for gopro, the data set.")],
+    model: Annotated[
+        str, typer.Option(help="Estimator or pipeline: bundled name, folder, or org/name on the Hub.")
+    ] = DEFAULT_ESTIMATOR,
+    deblurrer: Annotated[
+        str | None,
+        typer.Option(
+            help="Deblurrer, named likewise, or the bundled one; none: motion alone; map: deconvolution along it."
+        ),
+    ] = None,
+    label_maps: Annotated[
+        str | None, typer.Option(help="bsd-dynamic: folder of PNG label maps of the photos, to cut objects from.")
+    ] = None,
+    window: Annotated[
+        int | None, typer.Option(help="gopro: the data set is of consecutive frames; average so many, odd.")
+    ] = None,
+    refine_steps: Annotated[int, typer.Option(help="bsd-dynamic: fit the motion to each photo, say in 20.")] = 0,
+    safe: Annotated[
+        bool, typer.Option("--safe", help="bsd-dynamic, unblurred: take back what the motion does not explain.")
+    ] = False,
+    limit: Annotated[int | None, typer.Option(help="Only the first so many photos.")] = None,
+    output: Annotated[str | None, typer.Option("--output", "-o", help="JSON file to write it to, too.")] = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print a table beside the paper's figures.")] = False,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 ...")] = "auto",
+    dtype: Annotated[str, typer.Option(help="auto (float32), float32, bfloat16 or float16.")] = "auto",
+    debug: Annotated[bool, typer.Option("--debug", help="Show where in the program an error arose.")] = False,
+) -> None:
+    """Measure the models on a benchmark with known answers; prints one JSON object."""
+    from ..evaluation.run import run, to_json, to_markdown
+
+    quiet()
+    result = run(
+        benchmark,
+        images,
+        model=model,
+        deblurrer=deblurrer,
+        limit=limit,
+        output=output,
+        device=device,
+        dtype=dtype,
+        label_maps=label_maps,
+        window=window,
+        refine_steps=refine_steps,
+        safe=safe,
+    )
+    typer.echo(to_markdown(result) if markdown else to_json(result))

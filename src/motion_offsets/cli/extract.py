@@ -1,0 +1,239 @@
+"""``motion-offsets extract``: its run over one photo or many, and what it says meanwhile."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from tqdm import tqdm
+
+from ..errors import BadInputError
+from ..io.atomic import check_output_folder
+from ..models.hub import DEFAULT_ESTIMATOR
+from ..runtime.memory import parse_memory
+from .arguments import prepare
+from .options import Deblurrer, Debug, Device, Dtype, MaxMemory, Model, Output, Sources
+from .reporting import report
+
+if TYPE_CHECKING:
+    from ..extraction.batch import Outcome
+    from ..extraction.settings import ExtractionSettings
+    from ..extraction.sources import PhotoSources, Share
+    from ..pipelines.blur_to_video import BlurToVideoPipeline
+
+
+_TERMINATED = 128 + signal.SIGTERM
+
+
+def extract_sources(
+    pipe: BlurToVideoPipeline,
+    sources: PhotoSources,
+    out: Path,
+    settings: ExtractionSettings,
+    *,
+    share: Share,
+    resume: bool | None,
+    batch_size: int | None,
+    debug: bool,
+    report_error: Callable[[Exception, str], int],
+) -> set[int]:
+    """Extract a share of the photos; print a line for each.
+
+    Args:
+        resume: leave photos alone whose result is there; by default where there is more than one photo.
+        report_error: says what went wrong with what, and returns the exit code it deserves.
+
+    Returns:
+        The exit codes of what went wrong.
+    """
+    from ..extraction.batch import BatchExtraction
+    from ..extraction.manifest import PATTERN, Manifest
+
+    single = len(sources.photos) == 1 and not sources.shards
+    codes: set[int] = set()
+    with ExitStack() as stack:
+        journalled = not single or resume or any(out.glob(PATTERN))
+        manifest = stack.enter_context(Manifest(out, share)) if journalled else None
+        stack.enter_context(_ended_by_sigterm())
+        progress = stack.enter_context(_Progress(single, sources.count(share), shown=share.index == 0))
+
+        def on_outcome(outcome: Outcome) -> None:
+            with progress.said():
+                if outcome.error is not None:
+                    codes.add(report_error(outcome.error, outcome.name))
+                else:
+                    typer.echo(f"{outcome.name} -> {outcome.target} ({_summary(outcome.report)})")
+
+        BatchExtraction(
+            pipe,
+            out,
+            settings,
+            manifest=manifest,
+            resume=not single if resume is None else resume,
+            batch_size=batch_size,
+            on_step=progress.step,
+            on_outcome=on_outcome,
+            raise_faults=debug,
+        ).run(sources.streams(share))
+    return codes
+
+
+def _summary(report: dict[str, Any] | None) -> str:
+    if report is None:
+        return "was there: same photo, models and settings; --redo makes it anew"
+    consistency = report["consistency"]
+    text = (
+        f"{sum(report['seconds'].values()):.1f} s; reblurs to {consistency['reblur_psnr']:.1f} dB, mean offset "
+        f"{consistency['mean_offset_length']:.1f} px, sharpness x{consistency['sharpness_gain']:.2f}"
+    )
+    if consistency["unchanged"]:
+        return text + "; the photo looks blurred, yet its sharp frame is no sharper"
+    if consistency["doubtful"]:
+        text += f"; the motion explains {max(consistency['explained'], 0):.0%} of what was changed"
+        return text + ("" if report["safe"] else ", --safe keeps such changes small")
+    return text
+
+
+class _Progress:
+    """One progress bar: for one photo, how far its step is; for many, how many are done.
+
+    Args:
+        single: there is one photo.
+        count: number of photos, where it is known.
+        shown: whether this process, of several, shows a bar.
+    """
+
+    def __init__(self, single: bool, count: int | None, shown: bool) -> None:
+        self._single = single
+        form = None if count is None and not single else "{desc} |{bar}| {n}/{total}"
+        # Disabled (None) where standard error is no terminal.
+        disable = None if shown else True
+        self._bar = tqdm(total=1 if single else count, leave=False, disable=disable, bar_format=form, unit=" photos")
+        self._lock = threading.RLock()
+
+    def __enter__(self) -> _Progress:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            self._bar.close()
+
+    def step(self, photo: str, name: str, done: int, total: int) -> None:
+        with self._lock:
+            if self._single:
+                self._bar.total, self._bar.n = total, done
+            self._bar.set_description_str(f"{Path(photo).name}: {name}")
+
+    @contextmanager
+    def said(self) -> Iterator[None]:
+        """While a line is printed about a photo that is done with, the bar is out of the way."""
+        with self._lock:
+            self._bar.clear()
+            yield
+            if not self._single:
+                self._bar.update()
+
+
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """Let SIGTERM, how a cluster takes a machine back, end the run as Ctrl-C does: with whole folders only."""
+    if threading.current_thread() is not threading.main_thread():  # only there may it be caught
+        yield
+        return
+
+    def end(*signalled: object) -> None:
+        raise SystemExit(_TERMINATED)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+MAX_FRAMES = 9999  # the frames' names have four digits
+
+
+def extract(
+    photos: Sources,
+    output: Output,
+    frames: Annotated[int, typer.Option(help="Number of frames of the clip, at least 2.")] = 15,
+    fps: Annotated[float, typer.Option(help="Frames a second of the clip.")] = 15,
+    gif: Annotated[bool, typer.Option("--gif", help="Write the clip as GIF, too.")] = False,
+    webp: Annotated[bool, typer.Option("--webp", help="Write the clip as WebP, too.")] = False,
+    model: Model = DEFAULT_ESTIMATOR,
+    deblurrer: Deblurrer = None,
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+    max_memory: MaxMemory = "4GB",
+    refine: Annotated[int, typer.Option(metavar="STEPS", help="Fit the motion to the photo itself; 20 does.")] = 0,
+    safe: Annotated[bool, typer.Option("--safe", help="Take back what the motion does not explain.")] = False,
+    split: Annotated[str | None, typer.Option(help="Of a data set; by default train.")] = None,
+    column: Annotated[str | None, typer.Option(help="Of a data set: the column of the photos.")] = None,
+    resume: Annotated[
+        bool | None,
+        typer.Option(
+            "--resume/--redo",
+            help="Leave photos alone that have this result; default: if several.",
+            show_default=False,
+        ),
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Photos of one size at once; by default 1 on a CPU, up to 8 on a GPU.")
+    ] = None,
+    num_shards: Annotated[int, typer.Option(help="Into how many parts the photos are divided, say among jobs.")] = 1,
+    shard_index: Annotated[int, typer.Option(help="The part to do, from 0.")] = 0,
+    debug: Debug = False,
+) -> None:
+    """Extract motion, sharp frame and clip of each photo into a folder of its own, OUT/<photo>/.
+
+    A run that was stopped goes on where it was when it is started again.
+    """
+    from ..extraction.settings import ExtractionSettings
+    from ..extraction.sources import Share, find_sources
+    from ..io.video import MAX_FPS, MIN_FPS
+    from ..pipelines.blur_to_video import frame_times
+    from ..runtime.processes import joined_processes
+    from .extract import extract_sources
+
+    if not 2 <= frames <= MAX_FRAMES:
+        raise BadInputError(f"--frames is {frames}; give a number of frames from 2 to {MAX_FRAMES}")
+    times, memory = frame_times(frames), parse_memory(max_memory)
+    if not MIN_FPS <= fps <= MAX_FPS:
+        raise BadInputError(f"--fps is {fps:g}; give a number of frames a second from {MIN_FPS} to {MAX_FPS}")
+    if refine < 0:
+        raise BadInputError(f"--refine is {refine}; give a number of steps such as 20, or 0 for none")
+    part = Share(shard_index, num_shards)
+    sources, out = find_sources(photos, split, column), Path(output).expanduser()
+    check_output_folder(out)
+    with joined_processes() as process:
+        pipe, autocast = prepare(model, deblurrer, process.device(device), dtype)
+        settings = ExtractionSettings(
+            times=times,
+            fps=fps,
+            animations=(".gif",) * gif + (".webp",) * webp,
+            max_memory=memory,
+            refine_steps=refine,
+            safe=safe,
+            dtype=autocast,
+            models={"model": model, "deblurrer": deblurrer or "default"},
+        )
+        codes = extract_sources(
+            pipe,
+            sources,
+            out,
+            settings,
+            share=part.divided(process.index, process.count),
+            resume=resume,
+            batch_size=batch_size,
+            debug=debug,
+            report_error=report,
+        )
+        codes = process.worst(codes)
+    if codes:
+        raise typer.Exit(min(codes))

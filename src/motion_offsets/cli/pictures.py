@@ -1,0 +1,143 @@
+"""The commands that make one picture per photo: ``deblur``, ``trajectories`` and ``reblur``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..errors import BadInputError
+from ..io.atomic import check_output_folder
+from ..io.photo_files import find_photos
+from ..models.hub import DEFAULT_ESTIMATOR
+from ..runtime.memory import parse_memory
+from .arguments import check_not_photos, picture_targets, prepare
+from .options import Deblurrer, Debug, Device, Dtype, MaxMemory, Model, Output, Photos
+from .reporting import for_each
+
+if TYPE_CHECKING:
+    import torch
+
+    from ..pipelines.blur_to_video import BlurToVideoPipeline
+
+
+def deblur(
+    photos: Photos,
+    output: Output,
+    model: Model = DEFAULT_ESTIMATOR,
+    deblurrer: Deblurrer = None,
+    method: Annotated[
+        str, typer.Option(help="network, or map: deconvolution along the estimated motion, without a network.")
+    ] = "network",
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+    max_memory: MaxMemory = "4GB",
+    debug: Debug = False,
+) -> None:
+    """Make the sharp frame of each photo: OUT if it is a picture's name, else OUT/<photo>.png."""
+    if method not in ("network", "map"):
+        raise BadInputError(f"--method is {method!r}; give network or map")
+
+    def sharp(pipe: BlurToVideoPipeline, photo: Path, memory: float, autocast: torch.dtype | None) -> Any:
+        pixel_values = pipe.preprocess(str(photo))
+        if method == "network":
+            return pipe.post_process(pipe.deblur(pixel_values, None, memory, autocast))[0]
+        motion = pipe.estimate(pixel_values, memory, autocast)
+        return pipe.post_process(pipe.deconvolve(pixel_values, motion, memory))[0]
+
+    _make_pictures(
+        sharp, photos, output, max_memory, debug, model, deblurrer, device, dtype, deblurs=method == "network"
+    )
+
+
+def trajectories(
+    photos: Photos,
+    output: Output,
+    model: Model = DEFAULT_ESTIMATOR,
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+    max_memory: MaxMemory = "4GB",
+    debug: Debug = False,
+) -> None:
+    """Draw the motion over each photo: OUT if it is a picture's name, else OUT/<photo>.png."""
+
+    def drawn(pipe: BlurToVideoPipeline, photo: Path, memory: float, autocast: torch.dtype | None) -> Any:
+        from ..exposure.trajectories import align_time
+        from ..extraction.result import trajectories_picture
+
+        pixel_values = pipe.preprocess(str(photo))
+        control_points = align_time(pipe.estimate(pixel_values, memory, autocast), pipe.trajectory)
+        return trajectories_picture(pipe, pixel_values, control_points)
+
+    _make_pictures(drawn, photos, output, max_memory, debug, model, None, device, dtype, deblurs=False)
+
+
+def _make_pictures(
+    make: Callable[[BlurToVideoPipeline, Path, float, torch.dtype | None], Any],
+    photos: list[str],
+    output: str,
+    max_memory: str,
+    debug: bool,
+    model: str,
+    deblurrer: str | None,
+    device: str,
+    dtype: str,
+    deblurs: bool = True,
+) -> None:
+    """Make and save one picture a photo."""
+    memory, found, out = parse_memory(max_memory), find_photos(photos), Path(output).expanduser()
+    targets = picture_targets(found, out)
+    check_not_photos(targets, found)
+    check_output_folder(targets[0].parent)
+    pipe, autocast = prepare(model, deblurrer, device, dtype, deblurs)
+
+    def work(index: int, photo: Path) -> None:
+        _save_whole(make(pipe, photo, memory, autocast), targets[index])
+        typer.echo(f"{photo} -> {targets[index]}")
+
+    for_each(found, work, debug)
+
+
+def _save_whole(picture: Any, target: Path) -> None:
+    from ..io.atomic import whole_file
+    from ..io.images import save_picture
+
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadInputError(f"{target}: cannot be written ({error.strerror}); give another output") from error
+    with whole_file(target) as partial:
+        save_picture(picture, partial)
+
+
+def reblur(
+    sharp: Annotated[str, typer.Argument(metavar="SHARP", help="A sharp photo.")],
+    offsets: Annotated[str, typer.Option(help="motion_offsets.npz or .safetensors, for this size.")],
+    output: Output,
+    gamma: Annotated[float | None, typer.Option(help="Average in linear light, 2.2 say; by default encoded.")] = None,
+    debug: Debug = False,
+) -> None:
+    """Blur a sharp photo with motion that was saved: OUT.png is the exposure of the sharp photo along it."""
+    from ..exposure.blur import expose
+    from ..exposure.trajectories import sample_times, trajectory_basis
+    from ..io.motion_files import read_motion
+    from ..models.image_processing_motion_offsets import MotionOffsetsImageProcessor
+
+    target = picture_targets([Path(sharp)], Path(output).expanduser())[0]
+    check_not_photos([target], [Path(sharp)])
+    check_output_folder(target.parent)
+    processor = MotionOffsetsImageProcessor()
+    pixel_values = processor([sharp])["pixel_values"]
+    motion = read_motion(Path(offsets).expanduser())
+    height, width = motion.control_points.shape[-2:]
+    if pixel_values.shape[-2:] != (height, width):
+        raise BadInputError(
+            f"{sharp}: is {pixel_values.shape[3]}x{pixel_values.shape[2]}, and {offsets} is for {width}x{height}; "
+            "give a photo of the same size"
+        )
+    basis = trajectory_basis(motion.trajectory, sample_times(motion.num_samples), motion.num_samples)
+    blurred = expose(pixel_values, motion.control_points, basis, gamma=gamma)
+    _save_whole(processor.post_process(blurred)[0], target)
+    typer.echo(f"{sharp} -> {target}")

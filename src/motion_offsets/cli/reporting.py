@@ -1,0 +1,67 @@
+"""What a command raises, in one line on standard error and an exit code."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import typer
+
+from ..errors import BadInputError, name_arguments
+
+BAD_INPUT, OUR_FAULT = 2, 1
+
+
+Command = TypeVar("Command", bound=Callable[..., None])
+
+
+def reporting(command: Command) -> Command:
+    """Turn what a command raises into one line and an exit code; ``--debug`` lets it through."""
+
+    @functools.wraps(command)
+    def reporting(*args: Any, **kwargs: Any) -> None:
+        try:
+            command(*args, **kwargs)
+        except Exception as error:
+            if isinstance(error, typer.Exit) or kwargs.get("debug"):
+                raise
+            raise typer.Exit(report(error)) from None
+
+    return reporting  # type: ignore[return-value]
+
+
+# Arguments of the library that flags call otherwise.
+_FLAGS = {"owner": "org", "num_stacks": "stacks"}
+
+
+def flag(argument: str) -> str:
+    """What the command line calls an argument of the library: ``--max-memory``."""
+    return "--" + _FLAGS.get(argument, argument).replace("_", "-")
+
+
+def report(error: Exception, subject: str = "") -> int:
+    """Say in one line on standard error what went wrong; return the exit code it deserves."""
+    message = name_arguments(" ".join(str(error).split()), flag)
+    named = f"{subject}: " if subject and subject not in message else ""
+    if isinstance(error, BadInputError):
+        typer.echo(f"error: {named}{message}", err=True)
+        return BAD_INPUT
+    fault = f"{type(error).__name__}: {message[:200]}"
+    typer.echo(f"error: {named}a fault of this program, which --debug locates ({fault})", err=True)
+    return OUR_FAULT
+
+
+def for_each(photos: list[Path], work: Callable[[int, Path], None], debug: bool) -> None:
+    """Do the work for each photo; one that fails is reported, the others go on, and the exit code tells."""
+    codes = set()
+    for index, photo in enumerate(photos):
+        try:
+            work(index, photo)
+        except Exception as error:
+            if debug and not isinstance(error, BadInputError):
+                raise
+            codes.add(report(error, str(photo)))
+    if codes:
+        raise typer.Exit(min(codes))

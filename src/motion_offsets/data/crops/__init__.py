@@ -1,0 +1,1 @@
+"""Crops that training draws: augmented, rendered, stored."""

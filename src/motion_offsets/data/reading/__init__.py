@@ -1,0 +1,1 @@
+"""Pairs and sequences from folders, archives and data sets."""

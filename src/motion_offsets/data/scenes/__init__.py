@@ -1,0 +1,1 @@
+"""Scenes with known motion: line kernels, moving objects, depth."""

@@ -1,0 +1,1 @@
+"""Benchmarks with known answers, and the paper's tables and figures of them."""

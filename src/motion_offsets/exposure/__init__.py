@@ -1,0 +1,1 @@
+"""The paper's equations, and what follows from them without a network."""

@@ -1,0 +1,1 @@
+"""Photos to result folders, one or many."""

@@ -1,0 +1,36 @@
+"""How photos are extracted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from ..pipelines.answer import OnStep as OnStep
+from ..runtime.memory import DEFAULT_MAX_MEMORY
+
+
+@dataclass(frozen=True)
+class ExtractionSettings:
+    """How photos are extracted.
+
+    Args:
+        times: times of the frames, -1 to 1.
+        fps: frames a second of the clip.
+        animations: suffixes of further clips, ``".gif"`` and ``".webp"``.
+        max_memory: bytes a photo may need.
+        refine_steps: of the motion on the photo itself, 0 for none; see :mod:`motion_offsets.exposure.refinement`.
+        safe: blend back what the motion does not explain; see :mod:`motion_offsets.exposure.blending`.
+        dtype: autocast type, ``None`` for float32.
+        models: what the report says the models are.
+    """
+
+    times: Sequence[float]
+    fps: float = 15
+    animations: tuple[str, ...] = ()
+    max_memory: float = DEFAULT_MAX_MEMORY
+    refine_steps: int = 0
+    safe: bool = False
+    dtype: torch.dtype | None = None
+    models: dict[str, str] | None = None

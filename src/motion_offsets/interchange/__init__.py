@@ -1,0 +1,1 @@
+"""Weights and graphs of other programs: published checkpoints, ONNX."""

@@ -1,0 +1,1 @@
+"""Files: photos, videos, motions; whole or not at all."""

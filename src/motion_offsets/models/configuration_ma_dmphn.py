@@ -1,0 +1,115 @@
+"""Configuration of the motion-aware DMPHN deblurrer (section 5.1); DMPHN and stack(n)-DMPHN are configs of it."""
+
+import math
+from typing import Any, ClassVar
+
+from transformers import PreTrainedConfig
+
+from ..errors import BadInputError
+from .configuration_etraj import EtrajConfig, is_estimator
+from .hub import BundledNamesMixin
+from .remote_code import SavedWithCodeMixin
+
+LEVELS = ((1,), (1, 2), (1, 2, 4), (1, 2, 4, 8))
+STAGES = (1, 2, 3)
+TAPS = 9
+PADDING_MODES = ("zeros", "border")
+
+
+class MaDmphnConfig(BundledNamesMixin, SavedWithCodeMixin, PreTrainedConfig):
+    r"""Configuration of [`MaDmphnForImageDeblurring`]. The defaults are the paper's MA-DMPHN.
+
+    DMPHN is `MaDmphnConfig(motion_aware=False, residual_output=False)`, stack(4)-DMPHN the same with `num_stacks=4`.
+
+    Args:
+        levels (`tuple[int, ...]`, defaults to `(1, 2, 4)`):
+            Number of patches that each level cuts the photo into: `(1, 2, 4)`, `(1, 2, 4, 8)` or a beginning of these.
+        num_stacks (`int`, defaults to 1):
+            Networks in a row, each improving on the output of the one before.
+        base_channels (`int`, defaults to 32):
+            Channels at full resolution; there are twice as many at half and four times as many at quarter resolution.
+        motion_aware (`bool`, defaults to `True`):
+            Whether the stages named below use motion-aware convolutions (eq. 16) instead of ordinary ones.
+        motion_aware_stages (`tuple[int, ...]`, defaults to `(3,)`):
+            Decoder stages of every level that are motion-aware: 1 at quarter, 2 at half, 3 at full resolution.
+        alpha (`float`, defaults to 0.1):
+            Scale of the motion offsets in eq. 16.
+        tap_times (`tuple[float, ...]`, defaults to `(-4/7, -3/7, ..., 4/7)`):
+            Nine exposure times in [-1, 1] at which the nine filter taps sample the trajectory.
+        motion_padding_mode (`str`, defaults to `"zeros"`):
+            What a motion-aware convolution finds outside its features: `"zeros"`, as an ordinary one, or the nearest
+            feature, `"border"`, which a large `alpha` wants.
+        residual_output (`bool`, defaults to `True`):
+            Whether each network adds the image it sees to its output, as MA-DMPHN does and DMPHN does not.
+        estimator_config (`dict` or `EtrajConfig`, *optional*):
+            With one, the model carries its own estimator and computes the motion offsets itself when none are passed.
+    """
+
+    model_type = "ma-dmphn"
+    auto_class_name: ClassVar[str] = "AutoConfig"
+
+    levels: tuple[int, ...] | list[int] = (1, 2, 4)
+    num_stacks: int = 1
+    base_channels: int = 32
+    motion_aware: bool = True
+    motion_aware_stages: tuple[int, ...] | list[int] = (3,)
+    alpha: float = 0.1
+    tap_times: tuple[float, ...] | list[float] = tuple(step / 7 for step in range(-4, 5))
+    motion_padding_mode: str = "zeros"
+    residual_output: bool = True
+    estimator_config: dict | PreTrainedConfig | None = None
+
+    def __post_init__(self, **kwargs: Any) -> None:
+        for name in ("levels", "motion_aware_stages", "tap_times"):  # JSON knows no tuples
+            if isinstance(getattr(self, name), list):
+                setattr(self, name, tuple(getattr(self, name)))
+        if isinstance(self.estimator_config, dict):
+            self.estimator_config = EtrajConfig(**self.estimator_config)
+        self._check_values()
+        super().__post_init__(**kwargs)
+
+    def to_diff_dict(self) -> dict[str, Any]:
+        """What `config.json` holds; of the estimator, only what describes it, not where its weights came from."""
+        written = super().to_diff_dict()
+        if isinstance(self.estimator_config, PreTrainedConfig):
+            estimator = self.estimator_config.to_diff_dict()
+            for name in ("transformers_version", "architectures", "dtype", "auto_map"):  # the deblurrer has its own
+                estimator.pop(name, None)
+            written["estimator_config"] = estimator
+        return written
+
+    def _check_values(self) -> None:
+        _require(self, "levels", self.levels in LEVELS, f"one of {', '.join(map(str, LEVELS))}")
+        for name in ("num_stacks", "base_channels"):
+            valid = _is_number(getattr(self, name), int) and getattr(self, name) >= 1
+            _require(self, name, valid, "an integer from 1 up")
+        for name in ("motion_aware", "residual_output"):
+            _require(self, name, isinstance(getattr(self, name), bool), "True or False")
+        stages = self.motion_aware_stages
+        valid = isinstance(stages, tuple) and set(stages) <= set(STAGES) and len(set(stages)) == len(stages) > 0
+        _require(self, "motion_aware_stages", valid, f"one or more of {STAGES}, each once")
+        _require(self, "alpha", _is_number(self.alpha, (int, float)) and self.alpha > 0, "a positive number")
+        valid = self.motion_padding_mode in PADDING_MODES
+        _require(self, "motion_padding_mode", valid, f"one of {', '.join(PADDING_MODES)}")
+        valid = isinstance(self.tap_times, tuple) and len(self.tap_times) == TAPS
+        valid = valid and all(_is_number(time, (int, float)) and -1 <= time <= 1 for time in self.tap_times)
+        _require(self, "tap_times", valid, f"{TAPS} exposure times in [-1, 1]")
+        valid = self.estimator_config is None or is_estimator(self.estimator_config)
+        _require(self, "estimator_config", valid, "None, a dict or an EtrajConfig")
+        if self.estimator_config is not None and not self.motion_aware:
+            raise BadInputError(
+                "estimator_config is given and motion_aware is False, so that nothing would use the estimator; it has "
+                "to be motion_aware=True or estimator_config=None"
+            )
+
+
+def _is_number(value: Any, kind: type | tuple[type, ...]) -> bool:
+    return isinstance(value, kind) and not isinstance(value, bool) and math.isfinite(value)  # type: ignore[arg-type]
+
+
+def _require(config: MaDmphnConfig, name: str, valid: bool, right: str) -> None:
+    if not valid:
+        raise BadInputError(f"{name} is {getattr(config, name)!r}; it has to be {right}")
+
+
+__all__ = ["MaDmphnConfig"]

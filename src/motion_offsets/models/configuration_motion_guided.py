@@ -1,0 +1,136 @@
+"""Configuration of the motion-guided deblurrer: a few steps of deconvolution along the trajectories, then a U-Net."""
+
+import math
+from typing import Any, ClassVar
+
+from transformers import PreTrainedConfig
+
+from ..errors import BadInputError
+from ..exposure.trajectories import check_num_samples, num_control_points
+from .configuration_etraj import EtrajConfig, is_estimator
+from .hub import BundledNamesMixin
+from .remote_code import SavedWithCodeMixin
+
+PADDING_MODES = ("zeros", "border")
+
+
+class MotionGuidedConfig(BundledNamesMixin, SavedWithCodeMixin, PreTrainedConfig):
+    r"""Configuration of [`MotionGuidedForImageDeblurring`].
+
+    Args:
+        widths (`tuple[int, ...]`, defaults to `(32, 64, 96, 128)`):
+            Channels of the U-Net at 1/2, 1/4, 1/8, ... of the photo's resolution; two levels or more.
+        encoder_blocks (`tuple[int, ...]`, defaults to `(0, 1, 2, 4)`):
+            Residual blocks per level on the way down; the last number is that of the coarsest level.
+        decoder_blocks (`tuple[int, ...]`, defaults to `(1, 1, 2)`):
+            Residual blocks per level on the way up, finest level first, one entry fewer than `widths`.
+        num_stages (`int`, defaults to 1):
+            U-Nets in a row, each preceded by deconvolution of the estimate of the one before.
+        deconvolution_steps (`tuple[int, ...]`, defaults to `(1, 3, 8)`):
+            Numbers of deconvolution steps, in rising order, after which the estimate is shown to the U-Net. Empty: the
+            U-Net sees the photo and its motion alone.
+        path_distances (`tuple[float, ...]`, defaults to `(0.5, 1.0, 1.5, 2.0)`):
+            Distances along the path, 1 being its ends, at which the U-Net sees the photo: the mean of the samples on
+            both sides. Beyond 1 the path goes on straight.
+        step_size (`float`, defaults to 1.0):
+            Size of a deconvolution step, above 0 and at most 1.
+        trajectory (`str`, defaults to `"quadratic"`):
+            Trajectory that the control points belong to (eq. 12-14); not `"zero-constraint"`.
+        num_samples (`int`, defaults to 15):
+            Samples of the exposure in a deconvolution step, odd.
+        padding_mode (`str`, defaults to `"border"`):
+            What the exposure finds outside the image.
+        estimator_config (`dict` or `EtrajConfig`, *optional*):
+            With one, the model carries its own estimator and finds the motion itself when none is passed.
+    """
+
+    model_type = "motion-guided"
+    auto_class_name: ClassVar[str] = "AutoConfig"
+
+    widths: tuple[int, ...] | list[int] = (32, 64, 96, 128)
+    encoder_blocks: tuple[int, ...] | list[int] = (0, 1, 2, 4)
+    decoder_blocks: tuple[int, ...] | list[int] = (1, 1, 2)
+    num_stages: int = 1
+    deconvolution_steps: tuple[int, ...] | list[int] = (1, 3, 8)
+    path_distances: tuple[float, ...] | list[float] = (0.5, 1.0, 1.5, 2.0)
+    step_size: float = 1.0
+    trajectory: str = "quadratic"
+    num_samples: int = 15
+    padding_mode: str = "border"
+    estimator_config: dict | PreTrainedConfig | None = None
+
+    def __post_init__(self, **kwargs: Any) -> None:
+        for name in ("widths", "encoder_blocks", "decoder_blocks", "deconvolution_steps", "path_distances"):
+            if isinstance(getattr(self, name), list):
+                setattr(self, name, tuple(getattr(self, name)))
+        if isinstance(self.estimator_config, dict):
+            self.estimator_config = EtrajConfig(**self.estimator_config)
+        self._check_values()
+        super().__post_init__(**kwargs)
+
+    def to_diff_dict(self) -> dict[str, Any]:
+        """What `config.json` holds; of the estimator, only what describes it, not where its weights came from."""
+        written = super().to_diff_dict()
+        if isinstance(self.estimator_config, PreTrainedConfig):
+            estimator = self.estimator_config.to_diff_dict()
+            for name in ("transformers_version", "architectures", "dtype", "auto_map"):  # the deblurrer has its own
+                estimator.pop(name, None)
+            written["estimator_config"] = estimator
+        return written
+
+    @property
+    def num_control_points(self) -> int:
+        """Number K of control points per pixel that the model takes."""
+        return num_control_points(self.trajectory, self.num_samples)
+
+    @property
+    def size_multiple(self) -> int:
+        """What height and width are padded to multiples of."""
+        return 2 ** len(self.widths)
+
+    def _check_values(self) -> None:
+        levels = len(self.widths) if isinstance(self.widths, tuple) else 0
+        valid = levels >= 2 and all(_is_whole(width, 1) for width in self.widths)
+        _require(self, "widths", valid, "two or more positive integers")
+        for name, length in (("encoder_blocks", levels), ("decoder_blocks", levels - 1)):
+            counts = getattr(self, name)
+            valid = isinstance(counts, tuple) and len(counts) == length and all(_is_whole(c, 0) for c in counts)
+            _require(self, name, valid, f"{length} integers from 0 up, as widths is {self.widths}")
+        _require(self, "num_stages", _is_whole(self.num_stages, 1), "an integer from 1 up")
+        steps = self.deconvolution_steps
+        valid = isinstance(steps, tuple) and all(_is_whole(step, 1) for step in steps)
+        _require(self, "deconvolution_steps", valid and list(steps) == sorted(set(steps)), "rising positive integers")
+        distances = self.path_distances
+        valid = isinstance(distances, tuple) and all(_is_number(one) and one > 0 for one in distances)
+        _require(self, "path_distances", valid, "positive numbers such as (0.5, 1.0)")
+        size = self.step_size
+        valid = _is_number(size) and 0 < size <= 1
+        _require(self, "step_size", valid, "a number above 0 and at most 1")
+        check_num_samples(self.num_samples)
+        num_control_points(self.trajectory, self.num_samples)
+        _require(self, "trajectory", self.trajectory != "zero-constraint", "a trajectory whose order in time is known")
+        _require(self, "padding_mode", self.padding_mode in PADDING_MODES, "zeros or border")
+        estimator: Any = self.estimator_config
+        valid = estimator is None or is_estimator(estimator)
+        _require(self, "estimator_config", valid, "None, a dict or an EtrajConfig")
+        if estimator is not None and estimator.trajectory != self.trajectory:
+            raise BadInputError(
+                f"trajectory is {self.trajectory!r} and that of estimator_config {estimator.trajectory!r}; "
+                "both must be the same"
+            )
+
+
+def _is_whole(value: Any, smallest: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= smallest
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _require(config: MotionGuidedConfig, name: str, valid: bool, right: str) -> None:
+    if not valid:
+        raise BadInputError(f"{name} is {getattr(config, name)!r}; it must be {right}")
+
+
+__all__ = ["MotionGuidedConfig"]

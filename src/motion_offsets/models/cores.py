@@ -1,0 +1,60 @@
+"""The networks without their padding: what is compiled for speed and exported for other programs.
+
+A graph for photos of any size is simple where the sizes are multiples of the networks' strides. So the padding stays
+outside of it: :func:`pad_to_multiple` before a core, a crop after it, and the results are the models' own.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from .configuration_etraj import is_estimator
+from .modeling_etraj import STRIDE, EtrajModel
+
+
+class EstimatorCore(nn.Module):
+    """Photos ``(B, 3, H, W)`` in [0, 1] to control points ``(B, 2K, H, W)``, pixels, float32; sides multiples of 8."""
+
+    multiple = (STRIDE, STRIDE)
+    padding = "reflect"
+
+    def __init__(self, model: EtrajModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, pixel_values: Tensor) -> Tensor:
+        return self.model(pixel_values, output_motion_offsets=False).control_points.float()
+
+
+class DeblurrerCore(nn.Module):
+    """Photos ``(B, 3, H, W)``, for a motion-aware deblurrer with control points ``(B, 2K, H, W)``, to sharp frames
+    ``(B, 3, H, W)``, float32, not clamped; sides multiples of :attr:`multiple`."""
+
+    def __init__(self, model: Any, trajectory: str) -> None:
+        super().__init__()
+        self.model, self.trajectory = model, trajectory
+        self.multiple = model.size_multiple
+        self.padding = model.core_padding
+
+    def forward(self, pixel_values: Tensor, control_points: Tensor | None = None) -> Tensor:
+        return self.model.sharpen(pixel_values, control_points, self.trajectory).float()
+
+
+def pad_to_multiple(tensor: Tensor, multiple: tuple[int, int], mode: str) -> Tensor:
+    """Continue ``(B, C, H, W)`` downwards and to the right until H and W are multiples."""
+    rows, columns = (-size % step for size, step in zip(tensor.shape[2:], multiple, strict=True))
+    return functional.pad(tensor, (0, columns, 0, rows), mode=mode) if rows or columns else tensor
+
+
+def reduced_copy(model: nn.Module, dtype: torch.dtype) -> nn.Module:
+    """A copy with weights of this type. Where positions come out, in an estimator's last layer, they stay float32."""
+    reduced = copy.deepcopy(model).to(dtype).eval()
+    for module in reduced.modules():
+        if is_estimator(module):
+            cast(EtrajModel, module).network.head.float()
+    return reduced

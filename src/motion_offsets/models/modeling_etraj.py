@@ -1,0 +1,231 @@
+"""The exposure trajectory estimator: one blurry image in, the control points of every pixel's path out (Table 1)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import PreTrainedModel
+from transformers.utils import ModelOutput
+
+from ..errors import BadInputError
+from ..exposure.blur import expose
+from ..exposure.losses import ms_ssim_loss, reconstruction_loss, regularization_loss, total_variation_loss
+from ..exposure.trajectories import offsets_at, sample_times, trajectory_basis, weigh
+from .configuration_etraj import EtrajConfig
+from .hub import BundledNamesMixin
+from .remote_code import SavedWithCodeMixin
+
+STRIDE = 8  # of the coarsest features: space to depth, then two strided convolutions
+
+
+@dataclass
+class EtrajOutput(ModelOutput):
+    """Output of :class:`EtrajModel`.
+
+    Args:
+        loss: scalar, the weighted sum of eq. 11; only with ``sharp_pixel_values``.
+        losses: each term of it, unweighted, by name.
+        control_points: ``(B, 2K, H, W)``, pixels.
+        motion_offsets: ``(B, N, 2, H, W)``, pixels, at the N sample times.
+        reblurred: ``(B, 3, H, W)``, the estimated blurry image (eq. 3); only with ``sharp_pixel_values``.
+    """
+
+    loss: Tensor | None = None
+    losses: dict[str, Tensor] | None = None
+    control_points: Tensor | None = None
+    motion_offsets: Tensor | None = None
+    reblurred: Tensor | None = None
+
+
+class EtrajResidualBlock(nn.Module):
+    """Two 5x5 convolutions with a ReLU between them, added to their input; borders are repeated."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, channels, 5)
+        self.conv2 = nn.Conv2d(channels, channels, 5)
+
+    def forward(self, features: Tensor) -> Tensor:
+        inner = functional.relu(self.conv1(functional.pad(features, (2, 2, 2, 2), mode="replicate")))
+        return features + self.conv2(functional.pad(inner, (2, 2, 2, 2), mode="replicate"))
+
+
+class EtrajEncoderStage(nn.Module):
+    """A 5x5 convolution (reflected borders), a ReLU, three residual blocks."""
+
+    def __init__(self, in_channels: int, channels: int, stride: int):
+        super().__init__()
+        self.conv = nn.Conv2d(in_channels, channels, 5, stride=stride)
+        self.blocks = nn.ModuleList(EtrajResidualBlock(channels) for _ in range(3))
+        self.padding = (2, 2, 2, 2) if stride == 1 else (1, 2, 1, 2)
+
+    def forward(self, features: Tensor) -> Tensor:
+        features = functional.relu(self.conv(functional.pad(features, self.padding, mode="reflect")))
+        for block in self.blocks:
+            features = block(features)
+        return features
+
+
+class EtrajBottleneck(nn.Module):
+    """A 1x1 convolution that doubles the channels, a 3x3 one that brings them back."""
+
+    def __init__(self, in_channels: int, channels: int):
+        super().__init__()
+        self.conv1 = nn.Conv2d(in_channels, 2 * channels, 1)
+        self.conv2 = nn.Conv2d(2 * channels, channels, 3, padding=1)
+
+    def forward(self, features: Tensor) -> Tensor:
+        features = functional.leaky_relu(self.conv1(features), 0.2)
+        return functional.leaky_relu(self.conv2(features), 0.2)
+
+
+class EtrajNetwork(nn.Module):
+    """The encoder-decoder of Table 1: ``(B, 3, H, W)`` to ``(B, 2K, H, W)``, sides multiples of 8, at least 16."""
+
+    def __init__(self, base_channels: int, out_channels: int):
+        super().__init__()
+        c = base_channels
+        self.encoder1 = EtrajEncoderStage(12, c, 1)
+        self.encoder2 = EtrajEncoderStage(c, 2 * c, 2)
+        self.encoder3 = EtrajEncoderStage(2 * c, 4 * c, 2)
+        self.bottleneck1 = EtrajBottleneck(4 * c, 4 * c)
+        self.upsample1 = nn.ConvTranspose2d(4 * c, 2 * c, 4, stride=2, padding=1)
+        self.bottleneck2 = EtrajBottleneck(4 * c, 4 * c)
+        self.upsample2 = nn.ConvTranspose2d(4 * c, c, 4, stride=2, padding=1)
+        self.bottleneck3 = EtrajBottleneck(2 * c, 2 * c)
+        self.upsample3 = nn.ConvTranspose2d(2 * c, 2 * c, 4, stride=2, padding=1)
+        self.head = nn.Conv2d(2 * c, out_channels, 5, padding=2)
+
+    def forward(self, image: Tensor) -> Tensor:
+        # Centred, so that the first convolution's outputs start out on both sides of its ReLU.
+        centred = (2 * image - 1).to(self.encoder1.conv.weight.dtype)
+        stage1 = self.encoder1(functional.pixel_unshuffle(centred, 2))
+        stage2 = self.encoder2(stage1)
+        features = self.bottleneck1(self.encoder3(stage2))
+        features = functional.leaky_relu(self.upsample1(features), 0.2)
+        features = self.bottleneck2(torch.cat([features, stage2], 1))
+        features = functional.leaky_relu(self.upsample2(features), 0.2)
+        features = self.bottleneck3(torch.cat([features, stage1], 1))
+        features = functional.relu(self.upsample3(features))
+        # Positions are tens of pixels: under autocast too, the last layer gives them in full precision.
+        with torch.autocast(features.device.type, enabled=False):
+            return self.head(features.to(self.head.weight.dtype))
+
+
+class EtrajModel(BundledNamesMixin, SavedWithCodeMixin, PreTrainedModel):
+    """Recovers dense exposure trajectories from a single motion-blurred image.
+
+    Example:
+        >>> model = EtrajModel(EtrajConfig())
+        >>> out = model(torch.rand(1, 3, 48, 64))
+        >>> tuple(out.motion_offsets.shape)
+        (1, 15, 2, 48, 64)
+    """
+
+    config_class = EtrajConfig
+    auto_class_name = "AutoModel"
+    base_model_prefix = "etraj"
+    main_input_name = "pixel_values"
+
+    def __init__(self, config: EtrajConfig):
+        super().__init__(config)
+        self.network = EtrajNetwork(config.base_channels, 2 * config.num_control_points)
+        self.post_init()
+
+    def _init_weights(self, module: nn.Module) -> None:
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+            nn.init.xavier_uniform_(module.weight)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+
+    def sample_basis(self, device: torch.device | None = None) -> Tensor:
+        """The ``(N, K)`` float32 basis of the model's trajectory at its N sample times."""
+        times = sample_times(self.config.num_samples, dtype=torch.float32, device=device)
+        return trajectory_basis(self.config.trajectory, times, self.config.num_samples)
+
+    def offsets_at(self, control_points: Tensor, timestamps: Sequence[float] | Tensor) -> Tensor:
+        """Offsets ``(B, T, 2, H, W)`` of the model's trajectory at any times in [-1, 1], pixels."""
+        return offsets_at(control_points, timestamps, self.config.trajectory)
+
+    def forward(
+        self,
+        pixel_values: Tensor,
+        sharp_pixel_values: Tensor | None = None,
+        output_motion_offsets: bool = True,
+        return_dict: bool | None = None,
+    ) -> EtrajOutput | tuple:
+        """Estimate the trajectories of a blurry image and, given the sharp one, the self-supervised loss.
+
+        Args:
+            pixel_values: ``(B, 3, H, W)`` blurry image in [0, 1], sides of at least 16 pixels.
+            sharp_pixel_values: the sharp frame, the same size or with a margin (see ``exposure.create_blur``).
+            output_motion_offsets: whether to compute ``motion_offsets``, N times the memory of the control points' x.
+            return_dict: ``False`` for a plain tuple.
+        """
+        if pixel_values.ndim != 4 or pixel_values.shape[1] != 3 or min(pixel_values.shape[2:]) < 16:
+            raise BadInputError(
+                f"pixel_values have shape {tuple(pixel_values.shape)}; they have to be (B, 3, H, W), sides at least 16"
+            )
+        control_points = self._estimate(pixel_values)
+        output = EtrajOutput(control_points=control_points)
+        if output_motion_offsets:
+            basis = self.sample_basis(control_points.device).to(control_points.dtype)
+            output.motion_offsets = weigh(basis, control_points.unflatten(1, (-1, 2)))
+        if sharp_pixel_values is not None:
+            output.loss, output.losses, output.reblurred = self.reblur_loss(
+                control_points, pixel_values, sharp_pixel_values
+            )
+        use_tuple = return_dict is False or (return_dict is None and not self.config.return_dict)
+        return output.to_tuple() if use_tuple else output
+
+    def _estimate(self, pixel_values: Tensor) -> Tensor:
+        height, width = pixel_values.shape[2:]
+        padding = (0, -width % STRIDE, 0, -height % STRIDE)
+        image = functional.pad(pixel_values, padding, mode="reflect") if any(padding) else pixel_values
+        control_points = self.network(image)[..., :height, :width]
+        # Positions need more digits than half precision has.
+        return control_points.float() if control_points.dtype in (torch.float16, torch.bfloat16) else control_points
+
+    def reblur_loss(
+        self, control_points: Tensor, pixel_values: Tensor, sharp_pixel_values: Tensor, gamma: float | None = None
+    ) -> tuple[Tensor, dict[str, Tensor], Tensor]:
+        """The loss of eq. 11, its terms, and the reblurred ``(B, 3, H, W)`` image, for given control points.
+
+        Computed in single precision under autocast too: MS-SSIM subtracts squares that half precision makes equal.
+
+        Args:
+            control_points: ``(B, 2K, H, W)``, pixels.
+            pixel_values: as in :meth:`forward`.
+            sharp_pixel_values: likewise.
+            gamma: of the light whose average these blurred images are, 1 for encoded values; by default the config's.
+        """
+        with torch.autocast(control_points.device.type, enabled=False):
+            return self._reblur_loss(control_points, pixel_values, sharp_pixel_values, gamma or self.config.gamma)
+
+    def _reblur_loss(
+        self, control_points: Tensor, pixel_values: Tensor, sharp_pixel_values: Tensor, gamma: float | None
+    ) -> tuple[Tensor, dict[str, Tensor], Tensor]:
+        config = self.config
+        basis = self.sample_basis(control_points.device)
+        averaged = None if gamma == 1 else gamma
+        reblurred = expose(sharp_pixel_values.float(), control_points, basis, config.padding_mode, averaged)
+        losses = {"l2": reconstruction_loss(reblurred, pixel_values)}
+        weights = {"l2": 1.0}
+        if config.ssim_weight:
+            losses["ssim"] = ms_ssim_loss(reblurred, pixel_values, config.ssim_window_size)
+            weights["ssim"] = config.ssim_weight
+        if config.regularization_weight:
+            losses["regularization"] = regularization_loss(control_points, basis)
+            weights["regularization"] = config.regularization_weight
+        if config.total_variation_weight:
+            losses["total_variation"] = total_variation_loss(control_points, basis)
+            weights["total_variation"] = config.total_variation_weight
+        loss = torch.stack([weight * losses[name] for name, weight in weights.items()]).sum()
+        return loss, losses, reblurred
+
+
+__all__ = ["EtrajModel", "EtrajOutput"]

@@ -1,0 +1,354 @@
+"""The motion-guided deblurrer: deconvolution along the exposure trajectories, and a U-Net that knows when to trust it.
+
+With ``B`` the exposure along the trajectories (eq. 3) and ``B*`` the exposure along the reversed trajectories, which
+is its adjoint wherever the motion is locally constant, a step of deconvolution of a photo ``y`` is
+
+    ``x_n = z_n + s B*(y - B z_n)``, ``z_{n+1} = x_n + (n - 1) / (n + 2) (x_n - x_{n-1})``,
+
+Landweber's iteration with Nesterov's momentum.
+
+The U-Net sees the photo, the estimate after a few such steps and after more of them, what these leave unexplained, the
+motion, and the photo along the path. Its answer is ``y + m (x - y) + r``: how much of the deconvolved estimate to take
+over per pixel and colour (``m`` in [0, 1]), and a correction ``r``. It starts close to the photo.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import PreTrainedModel
+from transformers import initialization as init
+from transformers.modeling_layers import GradientCheckpointingLayer
+from transformers.utils import ModelOutput
+
+from ..errors import BadInputError
+from ..exposure.blur import expose
+from ..exposure.trajectories import offsets_at, sample_times, trajectory_basis
+from ..runtime.tiling import ESTIMATOR_MARGIN
+from .configuration_etraj import EtrajConfig
+from .configuration_motion_guided import MotionGuidedConfig
+from .deblurring import DeblurrerMixin
+from .hub import BundledNamesMixin
+from .modeling_etraj import EtrajModel
+from .remote_code import SavedWithCodeMixin
+
+MIN_SIDE = 16
+# Control points are tens of pixels where images are about 1.
+PIXELS_PER_UNIT = 16.0
+# The last layer starts near zero: training then starts from the photo, with a little of the deconvolved estimate.
+HEAD_GAIN = 0.001
+START_SHARE = 0.1
+MOTION_CHANNELS = 5
+Images = tuple[Tensor, ...]
+
+
+@dataclass
+class MotionGuidedOutput(ModelOutput):
+    """What [`MotionGuidedForImageDeblurring`] returns.
+
+    Args:
+        loss: scalar, the sum of the mean squared errors after all stages; only with ``sharp_pixel_values``.
+        losses: the terms of ``loss``, ``{"mse_1": scalar, ...}``, one per stage; only with ``sharp_pixel_values``.
+        sharp: ``(B, 3, H, W)``, the deblurred image, nominally in [0, 1] but not clamped.
+        stack_outputs: the image after each stage, ``num_stages`` times ``(B, 3, H, W)``; the last is ``sharp``.
+        control_points: ``(B, 2K, H, W)``, pixels, the motion that was used.
+    """
+
+    loss: Tensor | None = None
+    losses: dict[str, Tensor] | None = None
+    sharp: Tensor | None = None
+    stack_outputs: tuple[Tensor, ...] | None = None
+    control_points: Tensor | None = None
+
+
+def deconvolution_estimates(
+    photo: Tensor,
+    start: Tensor,
+    control_points: Tensor,
+    basis: Tensor,
+    steps: tuple[int, ...],
+    step_size: float = 1.0,
+    padding_mode: str = "border",
+) -> tuple[tuple[Tensor, Tensor], ...]:
+    """Estimates of the sharp image after some numbers of steps of accelerated deconvolution along the motion.
+
+    ``x_n = z_n + s B*(y - B z_n)`` with ``z_{n+1} = x_n + (n - 1) / (n + 2) (x_n - x_{n-1})``.
+
+    Args:
+        photo: the blurred image ``y``, ``(B, 3, H, W)``.
+        start: the first ``z``, ``(B, 3, H, W)``.
+        control_points: ``(B, 2K, H, W)``, pixels.
+        basis: ``(N, K)``, see :func:`~motion_offsets.exposure.trajectories.trajectory_basis`.
+        steps: rising numbers of steps after which the estimate is returned.
+        step_size: ``s``, above 0; 1 is the largest that is sure to converge.
+        padding_mode: as in :func:`~motion_offsets.exposure.blur.create_blur`.
+
+    Returns:
+        For each of ``steps`` the estimate ``x`` and what it leaves unexplained, ``y - B x``, both ``(B, 3, H, W)``.
+        Differentiable in ``start`` and ``control_points``.
+    """
+    if not steps:
+        return ()
+    estimate = ahead = start
+    residual = photo - expose(ahead, control_points, basis, padding_mode)
+    found = []
+    for step in range(1, max(steps) + 1):
+        following = ahead + step_size * expose(residual, -control_points, basis, padding_mode)
+        if step in steps:
+            found.append((following, photo - expose(following, control_points, basis, padding_mode)))
+        # Nesterov's momentum: n steps reach what about n^2 / 4 plain ones would.
+        ahead = following + (step - 1) / (step + 2) * (following - estimate)
+        estimate = following
+        if step < max(steps):
+            residual = photo - expose(ahead, control_points, basis, padding_mode)
+    return tuple(found)
+
+
+def path_samples(photo: Tensor, control_points: Tensor, trajectory: str, distances: Sequence[float]) -> Images:
+    """The photo seen from every pixel along its path: the mean of the samples at both sides, less the pixel itself.
+
+    ``(y(p + o(-d)) + y(p + o(d))) / 2 - y(p)``; beyond the ends of the path, for ``d > 1``, ``o(d) = d o(1)``.
+    Weighted sums of these, with weights for the path's length, are what an inverse filter along the path is made of.
+
+    Args:
+        photo: ``y``, ``(B, 3, H, W)``.
+        control_points: ``(B, 2K, H, W)``, pixels.
+        trajectory: the one that they belong to.
+        distances: positive, 1 being the ends of the path.
+
+    Returns:
+        As many ``(B, 3, H, W)`` as there are ``distances``.
+    """
+    found = []
+    for distance in distances:
+        inside = min(distance, 1.0)
+        times = torch.tensor([-inside, inside], dtype=torch.float32, device=photo.device)
+        basis = trajectory_basis(trajectory, times) * (distance / inside)
+        found.append(expose(photo, control_points, basis) - photo)
+    return tuple(found)
+
+
+def motion_features(control_points: Tensor, trajectory: str) -> Tensor:
+    """The motion as ``(B, 5, H, W)`` numbers of about 1 that are the same for a motion and for its time reversal.
+
+    With ``v = (o(1) - o(-1)) / 2`` at angle ``a`` and ``c = (o(1) + o(-1)) / 2``, they are ``|v|``, ``|v| cos 2a``,
+    ``|v| sin 2a`` and both components of ``c``, in units of 16 pixels.
+    """
+    ends = offsets_at(control_points, [-1.0, 1.0], trajectory) / PIXELS_PER_UNIT
+    velocity, bend = (ends[:, 1] - ends[:, 0]) / 2, (ends[:, 1] + ends[:, 0]) / 2
+    across, down = velocity[:, 0], velocity[:, 1]
+    # Differentiable at rest, too.
+    length = (across**2 + down**2 + 1e-8).sqrt()
+    doubled = ((across**2 - down**2) / length, 2 * across * down / length)
+    return torch.cat([torch.stack([length, *doubled], 1), bend], 1)
+
+
+class GuidedResidualBlock(GradientCheckpointingLayer):
+    """Two 3x3 convolutions with a ReLU between them, added to their input."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
+        self.conv2.gain = 0.2  # type: ignore[assignment]
+
+    def forward(self, features: Tensor) -> Tensor:
+        return features + self.conv2(functional.relu(self.conv1(features)))
+
+
+class GuidedUNet(nn.Module):
+    """``(B, C, H, W)`` to ``(B, 6, H, W)`` at half the resolution and coarser; sides are multiples of 2^levels."""
+
+    def __init__(self, config: MotionGuidedConfig, in_channels: int) -> None:
+        super().__init__()
+        widths = config.widths
+        self.stem = nn.Conv2d(4 * in_channels, widths[0], 1)
+        self.encoder = nn.ModuleList(_blocks(*level) for level in zip(widths, config.encoder_blocks, strict=True))
+        self.decoder = nn.ModuleList(_blocks(*level) for level in zip(widths, config.decoder_blocks, strict=False))
+        pairs = list(zip(widths, widths[1:], strict=False))
+        self.down = nn.ModuleList(nn.Conv2d(fine, coarse, 2, stride=2) for fine, coarse in pairs)
+        self.up = nn.ModuleList(nn.Conv2d(coarse, 4 * fine, 1) for fine, coarse in pairs)
+        self.head = nn.Conv2d(widths[0], 4 * 6, 3, padding=1)
+        self.head.gain = HEAD_GAIN  # type: ignore[assignment]
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        features = self.stem(functional.pixel_unshuffle(inputs, 2))
+        skips = []
+        for level, blocks in enumerate(self.encoder):
+            features = blocks(self.down[level - 1](features) if level else features)
+            skips.append(features)
+        for level in reversed(range(len(self.decoder))):
+            brought_up = functional.pixel_shuffle(self.up[level](features), 2)
+            features = self.decoder[level](skips[level] + brought_up)
+        return functional.pixel_shuffle(self.head(features), 2)
+
+
+def _blocks(channels: int, count: int) -> nn.Sequential:
+    return nn.Sequential(*(GuidedResidualBlock(channels) for _ in range(count)))
+
+
+class GuidedStage(nn.Module):
+    """One stage: deconvolution of the estimate so far along the motion, and a U-Net that corrects it."""
+
+    def __init__(self, config: MotionGuidedConfig) -> None:
+        super().__init__()
+        self.steps, self.step_size = tuple(config.deconvolution_steps), config.step_size
+        self.padding_mode = config.padding_mode
+        # The photo, each deconvolved estimate with what it leaves unexplained, the motion, the photo along the path.
+        channels = 3 + 6 * len(self.steps) + MOTION_CHANNELS + 3 * len(config.path_distances)
+        self.unet = GuidedUNet(config, channels)
+
+    def forward(self, photo: Tensor, estimate: Tensor, points: Tensor, hints: Tensor, basis: Tensor) -> Tensor:
+        """``hints``: ``(B, C, H, W)``, what else the U-Net is told, the same in every stage."""
+        deconvolved = deconvolution_estimates(
+            photo, estimate, points, basis, self.steps, self.step_size, self.padding_mode
+        )
+        seen = [part for image, residual in deconvolved for part in (image - photo, residual)]
+        inputs = torch.cat([photo - 0.5, *seen, hints], 1)
+        inputs = inputs.to(self.unet.stem.weight.dtype).contiguous(memory_format=torch.channels_last)
+        trust, correction = self.unet(inputs).float().split(3, 1)
+        best = deconvolved[-1][0] if deconvolved else estimate
+        # The inverse of the sigmoid, so that an output of 0 takes over START_SHARE.
+        share = torch.sigmoid(trust + torch.logit(torch.tensor(START_SHARE)).item())
+        return estimate + share * (best - estimate) + correction
+
+
+class MotionGuidedPreTrainedModel(BundledNamesMixin, SavedWithCodeMixin, PreTrainedModel):
+    config_class = MotionGuidedConfig
+    base_model_prefix = ""
+    main_input_name = "pixel_values"
+    input_modalities = ("image",)
+    supports_gradient_checkpointing = True
+    _no_split_modules = ["GuidedResidualBlock"]
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        if isinstance(module, nn.Conv2d):
+            init.kaiming_normal_(module.weight, nonlinearity="relu")
+            module.weight.mul_(getattr(module, "gain", 1.0))
+            if module.bias is not None:
+                init.zeros_(module.bias)
+
+
+class MotionGuidedForImageDeblurring(DeblurrerMixin, MotionGuidedPreTrainedModel):
+    """Deblurs photos along their exposure trajectories; see [`MotionGuidedConfig`].
+
+    Example:
+        >>> model = MotionGuidedForImageDeblurring(MotionGuidedConfig())
+        >>> photo, motion = torch.rand(1, 3, 48, 64), torch.zeros(1, 4, 48, 64)
+        >>> tuple(model(photo, control_points=motion).sharp.shape)
+        (1, 3, 48, 64)
+    """
+
+    auto_class_name = "AutoModel"
+
+    def __init__(self, config: MotionGuidedConfig) -> None:
+        super().__init__(config)
+        self.stages = nn.ModuleList(GuidedStage(config) for _ in range(config.num_stages))
+        self.estimator = (
+            EtrajModel(cast(EtrajConfig, config.estimator_config)) if config.estimator_config is not None else None
+        )
+        self.post_init()
+
+    @property
+    def uses_motion(self) -> bool:
+        return True
+
+    @property
+    def own_estimator(self) -> EtrajModel | None:
+        return self.estimator
+
+    @property
+    def size_multiple(self) -> tuple[int, int]:
+        return (self.config.size_multiple, self.config.size_multiple)
+
+    def tile_margin(self, motion_given: bool) -> int:
+        return ESTIMATOR_MARGIN  # deconvolution and the coarsest level both reach far
+
+    def sharpen(self, pixel_values: Tensor, control_points: Tensor | None, trajectory: str) -> Tensor:
+        if control_points is not None and trajectory != self.config.trajectory:
+            raise BadInputError(
+                f"the deblurrer takes {self.config.trajectory} trajectories and the estimator gives {trajectory}; "
+                "join an estimator and a deblurrer of one trajectory"
+            )
+        return self(pixel_values, control_points=control_points).sharp
+
+    def sample_basis(self, device: torch.device | None = None, num_samples: int | None = None) -> Tensor:
+        """The ``(N, K)`` float32 basis of the model's trajectory at N sample times, the config's by default."""
+        times = sample_times(num_samples or self.config.num_samples, dtype=torch.float32, device=device)
+        return trajectory_basis(self.config.trajectory, times)
+
+    def forward(
+        self,
+        pixel_values: Tensor,
+        sharp_pixel_values: Tensor | None = None,
+        control_points: Tensor | None = None,
+        return_dict: bool | None = None,
+        **kwargs: Any,
+    ) -> MotionGuidedOutput | tuple:
+        """Deblur ``pixel_values``.
+
+        Args:
+            pixel_values: blurred images, ``(B, 3, H, W)`` in [0, 1], sides of 16 pixels or more.
+            sharp_pixel_values: ``(B, 3, H, W)``; with them the loss is returned.
+            control_points: ``(B, 2K, H, W)``, pixels, of the config's trajectory; by default the model's own estimator
+                finds them.
+
+        Raises:
+            BadInputError: shapes do not fit, or a model without an estimator gets no control points.
+        """
+        self._check(pixel_values, sharp_pixel_values, control_points)
+        if control_points is None:
+            control_points = self._estimate(pixel_values)
+        outputs = self._deblur(pixel_values.float(), control_points.float())
+        loss = losses = None
+        if sharp_pixel_values is not None:
+            terms = [functional.mse_loss(output, sharp_pixel_values.float()) for output in outputs]
+            losses = {f"mse_{number}": term for number, term in enumerate(terms, 1)}
+            loss = torch.stack(terms).sum()
+        result = MotionGuidedOutput(loss, losses, outputs[-1], outputs, control_points)
+        return result if (self.config.return_dict if return_dict is None else return_dict) else result.to_tuple()
+
+    def _deblur(self, photo: Tensor, control_points: Tensor) -> Images:
+        height, width = photo.shape[2:]
+        multiple = self.config.size_multiple
+        padding = (0, -width % multiple, 0, -height % multiple)
+        if any(padding):
+            photo, control_points = (functional.pad(one, padding, mode="replicate") for one in (photo, control_points))
+        basis = self.sample_basis(photo.device)
+        trajectory = self.config.trajectory
+        along = path_samples(photo, control_points, trajectory, self.config.path_distances)
+        hints = torch.cat([motion_features(control_points, trajectory), *along], 1)
+        estimate, outputs = photo, []
+        for stage in self.stages:
+            estimate = stage(photo, estimate, control_points, hints, basis)
+            outputs.append(estimate[:, :, :height, :width].contiguous())
+        return tuple(outputs)
+
+    def _estimate(self, pixel_values: Tensor) -> Tensor:
+        if self.estimator is None:
+            raise BadInputError(
+                "control_points is None and the model has no estimator; pass (B, 2K, H, W) control points, or use a "
+                "config with an estimator_config"
+            )
+        return self.estimator(pixel_values, output_motion_offsets=False).control_points
+
+    def _check(self, pixel_values: Tensor, sharp: Tensor | None, control_points: Tensor | None) -> None:
+        shape = tuple(pixel_values.shape)
+        if len(shape) != 4 or shape[1] != 3 or min(shape[2:]) < MIN_SIDE:
+            raise BadInputError(
+                f"pixel_values has shape {shape}; it must be (B, 3, H, W) with sides of {MIN_SIDE} or more"
+            )
+        if sharp is not None and tuple(sharp.shape) != shape:
+            raise BadInputError(f"sharp_pixel_values has shape {tuple(sharp.shape)}; pixel_values has {shape}")
+        expected = (shape[0], 2 * self.config.num_control_points, *shape[2:])
+        if control_points is not None and tuple(control_points.shape) != expected:
+            raise BadInputError(f"control_points has shape {tuple(control_points.shape)}; it must be {expected}")
+
+
+__all__ = ["MotionGuidedForImageDeblurring", "MotionGuidedOutput", "MotionGuidedPreTrainedModel"]

@@ -1,0 +1,1 @@
+"""Models joined: from one photo to its clip."""

@@ -1,0 +1,128 @@
+"""One answer, whoever asks: motion, sharp frame, and what both make of the photo."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from ..errors import BadInputError
+from ..exposure.consistency import Consistency
+from ..exposure.refinement import check_refine_steps
+from ..exposure.trajectories import align_time
+from ..runtime.memory import DEFAULT_MAX_MEMORY
+
+if TYPE_CHECKING:
+    from .blur_to_video import BlurToVideoPipeline
+
+OnStep = Callable[[str, int, int], None]
+Part = Callable[[str], AbstractContextManager[Any]]
+
+# Where the sharp frame comes from: the deblurrer, a deconvolution along the motion, or nowhere.
+NETWORK, DECONVOLUTION, NO_DEBLURRER = "network", "map", "none"
+METHODS = (NETWORK, DECONVOLUTION, NO_DEBLURRER)
+MOTION, SHARP_FRAME, REFINEMENT, CONSISTENCY = STEPS = ("motion", "sharp frame", "refinement", "consistency")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a pipeline finds in photos of one size; all maps are on its device.
+
+    Args:
+        pixel_values: the photos, ``(B, 3, H, W)`` in [0, 1].
+        control_points: ``(B, 2K, H, W)``, pixels; within a photo all regions run in one direction of time.
+        sharp: the sharp frames, t = 0, ``(B, 3, H, W)`` in [0, 1]; ``None`` if none was asked for.
+        consistency: one :class:`~motion_offsets.exposure.consistency.Consistency` per photo; empty without sharp
+            frames.
+        reblurred: ``(B, 3, H, W)``, what sharp frames and motion make of the exposure; ``None`` unless kept.
+    """
+
+    pixel_values: Tensor
+    control_points: Tensor
+    sharp: Tensor | None = None
+    consistency: tuple[Consistency, ...] = ()
+    reblurred: Tensor | None = None
+
+    def photo(self, index: int) -> Answer:
+        """The answer to one of the photos."""
+        one = slice(index, index + 1)
+        return Answer(
+            self.pixel_values[one],
+            self.control_points[one],
+            None if self.sharp is None else self.sharp[one],
+            self.consistency[one],
+            None if self.reblurred is None else self.reblurred[one],
+        )
+
+
+def answer(
+    pipe: BlurToVideoPipeline,
+    pixel_values: Tensor,
+    sharp: Tensor | None = None,
+    *,
+    method: str = NETWORK,
+    share_offsets: bool | None = None,
+    refine_steps: int = 0,
+    safe: bool = False,
+    keep_reblurred: bool = False,
+    max_memory: float = DEFAULT_MAX_MEMORY,
+    dtype: torch.dtype | None = None,
+    on_step: OnStep | None = None,
+    part: Part | None = None,
+) -> Answer:
+    """See :meth:`BlurToVideoPipeline.answer`."""
+    if method not in METHODS:
+        raise BadInputError(f"method is {method!r}; it must be one of {', '.join(METHODS)}")
+    check_refine_steps(refine_steps)
+    on_step, part = on_step or _silent, part or nullcontext
+    on_step(MOTION, 0, 1)
+    with part(MOTION):
+        points = pipe.estimate(pixel_values, max_memory, dtype, partial(on_step, MOTION))
+    if sharp is None and method != NO_DEBLURRER:
+        on_step(SHARP_FRAME, 0, 1)
+        with part(SHARP_FRAME):
+            on_tile = partial(on_step, SHARP_FRAME)
+            if method == DECONVOLUTION:
+                sharp = pipe.deconvolve(pixel_values, points, max_memory, on_tile)
+            else:
+                share = pipe.estimators_agree if share_offsets is None else share_offsets
+                sharp = pipe.deblur(pixel_values, points if share else None, max_memory, dtype, on_tile)
+    if sharp is None:
+        return Answer(pixel_values, align_time(points, pipe.trajectory))
+    if refine_steps:
+        on_step(REFINEMENT, 0, 1)
+        with part(REFINEMENT):
+            points = pipe.refine(pixel_values, sharp, points, refine_steps)
+    on_step(CONSISTENCY, 0, 1)
+    with part(CONSISTENCY):
+        found = Answer(pixel_values, align_time(points, pipe.trajectory), sharp)
+        del points, sharp
+        checked = [_checked(pipe, found.photo(index), safe, keep_reblurred) for index in range(len(pixel_values))]
+        if safe:
+            found = replace(found, sharp=torch.cat([one.sharp for one in checked if one.sharp is not None]))
+        found = replace(found, consistency=tuple(one.consistency[0] for one in checked))
+        if keep_reblurred:
+            kept = [one.reblurred for one in checked if one.reblurred is not None]
+            found = replace(found, reblurred=kept[0] if len(kept) == 1 else torch.cat(kept))
+    return found
+
+
+def _checked(pipe: BlurToVideoPipeline, one: Answer, safe: bool, keep_reblurred: bool) -> Answer:
+    """The answer to one photo, compared with it; one by one, as maps of all photos would need too much memory."""
+    assert one.sharp is not None
+    sharp, points = one.sharp, one.control_points
+    reblurred = pipe.reblur(sharp, points)
+    if safe:
+        sharp = pipe.blend_back(one.pixel_values, sharp, reblurred)
+        reblurred = pipe.reblur(sharp, points)
+    consistency = pipe.assess(one.pixel_values, sharp, reblurred, points)
+    return replace(one, sharp=sharp, consistency=(consistency,), reblurred=reblurred if keep_reblurred else None)
+
+
+def _silent(step: str, done: int, total: int) -> None:
+    """Nobody listens."""

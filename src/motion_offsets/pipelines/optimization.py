@@ -1,0 +1,139 @@
+"""One switch for speed: fast copies of a pipeline's networks, reduced, channels last and compiled."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..errors import BadInputError
+from ..models.cores import (
+    DeblurrerCore,
+    EstimatorCore,
+    pad_to_multiple,
+    reduced_copy,
+)
+from ..models.modeling_etraj import EtrajModel
+from ..runtime.allocation import keep_freed_memory
+from ..runtime.devices import fast_dtype
+
+_TYPES = (torch.float32, torch.bfloat16, torch.float16)
+
+
+@dataclass(frozen=True)
+class OptimizationReport:
+    """What :meth:`BlurToVideoPipeline.optimize` did.
+
+    Args:
+        device: where the networks are.
+        dtype: what they compute in; positions stay float32.
+        channels_last: always: the layout in which convolutions are fast.
+        compiled: whether they go through ``torch.compile``.
+        cuda_graphs: whether a whole network is launched as one CUDA graph for each size of photo.
+        keeps_memory: whether the process reuses what tensors on the CPU have freed, see :mod:`.allocation`.
+    """
+
+    device: str
+    dtype: str
+    channels_last: bool
+    compiled: bool
+    cuda_graphs: bool
+    keeps_memory: bool
+
+
+class OptimizedNetworks:
+    """Fast copies of the networks of a pipeline, made once; both calls take photos of any size.
+
+    Args:
+        estimator: of the pipeline.
+        deblurrer: of the pipeline, or ``None``.
+        dtype: ``None`` chooses by the device, see :func:`fast_dtype`.
+        compile: ``None`` compiles on CUDA.
+        backend: of ``torch.compile``; CUDA graphs come with ``"inductor"`` alone.
+        agree: whether the deblurrer carries the pipeline's own estimator.
+    """
+
+    def __init__(
+        self,
+        estimator: EtrajModel,
+        deblurrer: Any,
+        dtype: torch.dtype | None,
+        compile: bool | None,
+        backend: str,
+        agree: bool,
+    ) -> None:
+        for model in (estimator, deblurrer):
+            if hasattr(model, "_hf_hook"):
+                raise BadInputError("this pipeline is offloaded, which no fast copy can be; optimize it without that")
+        device = estimator.device
+        dtype = fast_dtype(device) if dtype is None else dtype
+        if dtype not in _TYPES:
+            raise BadInputError(f"dtype is {dtype}; it has to be one of {', '.join(map(str, _TYPES))}")
+        compiled = device.type == "cuda" and importlib.util.find_spec("triton") is not None
+        compiled = compiled if compile is None else compile
+        self._graphs = compiled and device.type == "cuda" and backend == "inductor"
+        self._options: dict[str, Any] | None = None
+        if compiled:
+            self._options = {"backend": backend, **({"mode": "reduce-overhead"} if self._graphs else {})}
+        self.agree = agree
+        trajectory = estimator.config.trajectory
+        self._estimator = self._prepare(EstimatorCore(_fast_copy(estimator, dtype)))
+        self._deblurrer: Callable[..., Tensor] | None = None
+        self._own_estimator: Callable[..., Tensor] | None = None
+        self.wants_points = False
+        if deblurrer is not None:
+            own = deblurrer.own_estimator
+            config = estimator.config if own is None else own.config
+            self.wants_points = deblurrer.uses_motion
+            copied = _fast_copy(deblurrer, dtype)
+            self._own_trajectory = config.trajectory
+            self._deblurrer = self._prepare(DeblurrerCore(copied, trajectory))
+            self._deblurrer_with_own = self._deblurrer
+            if own is not None:
+                self._own_estimator = self._prepare(EstimatorCore(copied.own_estimator))
+                if config.trajectory != trajectory:
+                    self._deblurrer_with_own = self._prepare(DeblurrerCore(copied, config.trajectory))
+        kept = device.type == "cpu" and keep_freed_memory()
+        self.report = OptimizationReport(
+            str(device), str(dtype).removeprefix("torch."), True, bool(compiled), bool(self._graphs), kept
+        )
+
+    def estimate(self, pixel_values: Tensor) -> Tensor:
+        """Control points ``(B, 2K, H, W)``, pixels, float32, of photos ``(B, 3, H, W)``."""
+        return self._estimator(pixel_values)
+
+    def deblur(self, pixel_values: Tensor, control_points: Tensor | None) -> Tensor:
+        """Sharp frames ``(B, 3, H, W)``, float32, not clamped; without points, by its own estimator."""
+        assert self._deblurrer is not None
+        if not self.wants_points:
+            return self._deblurrer(pixel_values)
+        if control_points is not None:
+            return self._deblurrer(pixel_values, control_points)
+        assert self._own_estimator is not None  # the pipeline has estimated, where the deblurrer cannot
+        return self._deblurrer_with_own(pixel_values, self._own_estimator(pixel_values))
+
+    def _prepare(self, core: EstimatorCore | DeblurrerCore) -> Callable[..., Tensor]:
+        mode, multiple, graphs = core.padding, core.multiple, self._graphs
+        # Sizes become dynamic at the second one: a camera's photos, all of one size, get code for just that.
+        run = core if self._options is None else torch.compile(core, **self._options)
+
+        def call(*inputs: Tensor) -> Tensor:
+            height, width = inputs[0].shape[2:]
+            padded = [pad_to_multiple(each, multiple, mode) for each in inputs]
+            padded = [each.contiguous(memory_format=torch.channels_last) for each in padded]
+            if graphs:
+                torch.compiler.cudagraph_mark_step_begin()
+            result = run(*padded)[..., :height, :width]
+            # A CUDA graph writes its next result over this one.
+            return result.clone() if graphs else result
+
+        return call
+
+
+def _fast_copy(model: Any, dtype: torch.dtype) -> Any:
+    copied: Any = reduced_copy(model, dtype)
+    return copied.to(memory_format=torch.channels_last).requires_grad_(False)

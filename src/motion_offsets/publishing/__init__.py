@@ -1,0 +1,1 @@
+"""Models, data sets and the Space, to the Hugging Face Hub."""

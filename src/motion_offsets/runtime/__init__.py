@@ -1,0 +1,1 @@
+"""Devices, memory, tiles and processes."""

@@ -1,0 +1,1 @@
+"""Motion drawn for people."""

@@ -1,0 +1,194 @@
+"""The command line, end to end on tiny networks: what it writes, what it says of bad input, and its exit codes."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import Result
+from commands import assert_refused, run
+from PIL import Image
+from tiny_models import save_tiny_models
+
+from motion_offsets import __version__
+from motion_offsets.io.video import read_video
+
+SIZE = (70, 51)
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_tiny_models(tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture
+def photo(tmp_path: Path, sample_photo) -> Path:
+    with Image.open(sample_photo("clock_motion")) as image:
+        image.convert("RGB").resize(SIZE).save(tmp_path / "clock.png")
+    return tmp_path / "clock.png"
+
+
+def extract(models: Path, out: Path, *arguments: object) -> Result:
+    models_used = ("--model", models / "motion", "--deblurrer", models / "sharp", "--device", "cpu")
+    return run("extract", "-o", out, *models_used, *arguments)
+
+
+def test_extract_writes_everything(models: Path, photo: Path, tmp_path: Path) -> None:
+    result = extract(models, tmp_path / "out", photo, "--frames", 4, "--fps", 10, "--gif", "--webp")
+    assert result.exit_code == 0, result.output
+    folder = tmp_path / "out" / "clock"
+    report = json.loads((folder / "report.json").read_text())
+    assert sorted(entry.name for entry in folder.iterdir()) == sorted(report["files"])
+    assert [path.name for path in sorted((folder / "frames").iterdir())] == [f"000{n}.png" for n in (1, 2, 3, 4)]
+    for name in ("sharp.png", "trajectories.png", "flow.png", "frames/0001.png"):
+        with Image.open(folder / name) as picture:
+            assert picture.size == SIZE
+    frames, fps = read_video(folder / "video.mp4")
+    assert (len(frames), fps) == (4, 10)
+    assert all(side % 2 == 0 for side in frames[0].shape[:2])
+    with Image.open(folder / "video.gif") as gif, Image.open(folder / "video.webp") as webp:
+        assert gif.n_frames == webp.n_frames == 4
+    assert report["timestamps"] == pytest.approx([-1, -1 / 3, 1 / 3, 1])
+    assert report["consistency"]["mean_offset_length"] == pytest.approx(3 * 8 / 15)
+    # The networks are known: the first frame is the photo 3 pixels further to the right.
+    pixels = np.asarray(Image.open(photo))
+    with Image.open(folder / "frames" / "0001.png") as first:
+        np.testing.assert_array_equal(np.asarray(first)[:, 3:], pixels[:, :-3])
+    with np.load(folder / "motion_offsets.npz") as saved:
+        assert saved["control_points"].shape == (4, SIZE[1], SIZE[0])
+        assert saved["control_points"].dtype == np.float16
+        assert str(saved["trajectory"]) == "quadratic"
+
+
+def test_batch_goes_on_after_a_failed_photo(models: Path, photo: Path, tmp_path: Path) -> None:
+    (tmp_path / "more").mkdir()
+    shutil.copy(photo, tmp_path / "more" / "clock.png")
+    (tmp_path / "more" / "broken.jpg").write_bytes(photo.read_bytes()[:300])
+    result = extract(models, tmp_path / "out", tmp_path / "missing.png", tmp_path / "more", photo, "--frames", 2)
+    assert result.exit_code == 2
+    assert len(result.stderr.strip().splitlines()) == 2
+    assert str(tmp_path / "missing.png") in result.stderr
+    assert str(tmp_path / "more" / "broken.jpg") in result.stderr
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["clock", "clock-2", "manifest.jsonl"]
+
+
+def test_refined_and_safe_answers_are_told_apart(models: Path, photo: Path, tmp_path: Path) -> None:
+    again = ("--resume", "--frames", 2)
+    for options, safe, steps in (((), False, 0), (("--safe",), True, 0), (("--refine", 1), False, 1)):
+        result = extract(models, tmp_path, photo, *options, *again)
+        assert result.exit_code == 0, result.output
+        assert "was there" not in result.output
+        report = json.loads((tmp_path / photo.stem / "report.json").read_text())
+        assert (report["safe"], report["refine_steps"]) == (safe, steps)
+        assert -1 <= report["consistency"]["explained"] <= 1
+    assert "was there" in extract(models, tmp_path, photo, "--refine", 1, *again).output
+
+
+def test_nothing_is_left_of_a_failed_run(models: Path, tmp_path: Path) -> None:
+    (tmp_path / "text.jpg").write_text("no photo")
+    assert_refused(extract(models, tmp_path / "out", tmp_path / "text.jpg"), tmp_path / "text.jpg")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["text.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--frames", 1], "from 2 to 9999"),
+        (["--fps", 0], "--fps is 0"),
+        (["--refine", -2], "--refine is -2"),
+        (["--max-memory", "much"], "4GB or 800MB"),
+        (["--max-memory", "1MB"], "give at least"),
+        (["--device", "abacus"], "--device 'abacus'"),
+        (["--dtype", "int3"], "--dtype 'int3'"),
+    ],
+)
+def test_bad_options_are_one_line(models: Path, photo: Path, tmp_path: Path, options: list[object], said: str) -> None:
+    assert_refused(extract(models, tmp_path / "out", photo, *options), said)
+    assert not (tmp_path / "out").exists()
+
+
+def test_unknown_models_are_one_line(photo: Path, tmp_path: Path) -> None:
+    assert_refused(
+        run("extract", photo, "-o", tmp_path / "out", "--model", "no-such-model"), "no-such-model", "bundled"
+    )
+
+
+def test_output_that_cannot_be_written(models: Path, photo: Path, tmp_path: Path) -> None:
+    assert_refused(extract(models, photo, photo), photo, "is a file")
+    (tmp_path / "out" / "clock").mkdir(parents=True)
+    (tmp_path / "out" / "clock" / "diary.txt").write_text("mine")
+    assert_refused(extract(models, tmp_path / "out", photo), "diary.txt")
+    assert (tmp_path / "out" / "clock" / "diary.txt").read_text() == "mine"
+
+
+def test_usage_errors_exit_with_two() -> None:
+    for arguments in (
+        ["extract"],
+        ["extract", "x.png"],
+        ["nothing"],
+        ["extract", "x.png", "-o", "y", "--frames", "many"],
+    ):
+        result = run(*arguments)
+        assert result.exit_code == 2
+        assert "Traceback" not in result.output
+
+
+def test_own_faults_exit_with_one(models: Path, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*arguments: object) -> None:
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr("motion_offsets.pipelines.blur_to_video.BlurToVideoPipeline.assess", fail)
+    result = extract(models, tmp_path / "out", photo)
+    assert result.exit_code == 1
+    assert "ZeroDivisionError: a bug" in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
+    with pytest.raises(ZeroDivisionError):
+        raise extract(models, tmp_path / "out", photo, "--debug").exception
+    assert not (tmp_path / "out").exists()
+
+
+def test_deblur_and_trajectories(models: Path, photo: Path, tmp_path: Path) -> None:
+    arguments = ("--model", models / "motion", "--deblurrer", models / "sharp")
+    assert run("deblur", photo, "-o", tmp_path / "sharp.png", *arguments).exit_code == 0
+    assert run("deblur", photo, "-o", tmp_path / "map.png", "--method", "map", *arguments).exit_code == 0
+    with Image.open(tmp_path / "sharp.png") as sharp, Image.open(photo) as blurred:
+        np.testing.assert_array_equal(np.asarray(sharp), np.asarray(blurred))
+    assert run("trajectories", photo, "-o", tmp_path / "drawn", "--model", models / "motion").exit_code == 0
+    with Image.open(tmp_path / "drawn" / "clock.png") as drawn:
+        assert drawn.size == SIZE
+    result = run("deblur", tmp_path / "gone.png", "-o", tmp_path / "gone" / "sharp.png", *arguments)
+    assert_refused(result, tmp_path / "gone.png")
+    assert not (tmp_path / "gone").exists()
+
+
+def test_reblur_uses_the_saved_motion(models: Path, photo: Path, tmp_path: Path) -> None:
+    extract(models, tmp_path / "out", photo, "--frames", 2)
+    motion = tmp_path / "out" / "clock" / "motion_offsets.npz"
+    assert run("reblur", photo, "--offsets", motion, "-o", tmp_path / "blurred.png").exit_code == 0
+    pixels = np.asarray(Image.open(photo), dtype=np.float64)
+    # The exposure is the mean of the photo moved by -3 ... 3 pixels in 15 steps of 3/7.
+    columns = np.arange(SIZE[0])
+    expected = np.mean(
+        [
+            np.stack([np.interp(columns + shift, columns, line) for line in pixels[20].T], axis=1)
+            for shift in np.linspace(-3, 3, 15)
+        ],
+        axis=0,
+    )
+    with Image.open(tmp_path / "blurred.png") as blurred:
+        assert np.abs(np.asarray(blurred)[20] - expected).max() < 0.75
+    Image.open(photo).resize((64, 64)).save(tmp_path / "other.png")
+    assert_refused(
+        run("reblur", tmp_path / "other.png", "--offsets", motion, "-o", tmp_path / "no.png"), "64x64", "70x51"
+    )
+    assert_refused(run("reblur", photo, "--offsets", photo, "-o", tmp_path / "no.png"), photo, "no motion offsets")
+    assert not (tmp_path / "no.png").exists()
+
+
+def test_version_and_help() -> None:
+    assert run("--version").stdout.strip() == f"motion-offsets {__version__}"
+    for command in ("extract", "deblur", "trajectories", "reblur", "evaluate"):
+        assert run(command, "--help").exit_code == 0

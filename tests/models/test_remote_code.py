@@ -1,0 +1,96 @@
+"""Code saved with models: flattened from folders, and loaded from a folder without the package or beside it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModel
+
+from motion_offsets import BlurToVideoPipeline, EtrajConfig, MotionOffsetsImageProcessor
+from motion_offsets.models.hub import bundled_models
+from motion_offsets.models.registry import MODELS
+from motion_offsets.models.remote_code import flattened
+
+SMALL = {
+    "etraj": {"base_channels": 4},
+    "ma-dmphn": {"base_channels": 4, "levels": (1,)},
+    "motion-guided": {"widths": (4, 4), "encoder_blocks": (0, 1), "decoder_blocks": (1,)},
+}
+HIDDEN = """
+import sys
+
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "motion_offsets":
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Absent())
+"""
+LOAD = """
+import json, sys
+import torch
+from transformers import AutoConfig, AutoModel
+
+folder = sys.argv[1]
+config = AutoConfig.from_pretrained(folder, trust_remote_code=True)
+model = AutoModel.from_pretrained(folder, trust_remote_code=True).eval()
+model.save_pretrained(folder + "-again")
+again = AutoModel.from_pretrained(folder + "-again", trust_remote_code=True).eval()
+print(json.dumps({
+    "module": type(model).__module__.partition(".")[0],
+    "one_config_class": type(config) is type(model.config),
+    "estimator": getattr(model, "estimator", None) is not None,
+    "weights": [float(sum(value.double().sum() for value in one.state_dict().values())) for one in (model, again)],
+}))
+"""
+
+
+@pytest.mark.parametrize("cls", [entry.model_class() for entry in MODELS.values()] + [MotionOffsetsImageProcessor])
+def test_code_lies_side_by_side(cls: type) -> None:
+    code = flattened(cls)
+    assert cls.__module__.rpartition(".")[2] in code
+    for stem, text in code.items():
+        compile(text, stem, "exec")
+        imported = re.findall(r"^\s*from (\.+)([\w.]*) import", text, re.MULTILINE)
+        assert all(dots == "." and name in code for dots, name in imported), (stem, imported)
+
+
+def test_the_code_of_a_pipeline_has_one_file_of_each_name() -> None:
+    """``flattened`` refuses two modules of one name."""
+    assert {"blur_to_video", "answer", "modeling_etraj"} < flattened(BlurToVideoPipeline).keys()
+
+
+@pytest.mark.parametrize("hidden", [True, False], ids=["without the package", "beside the package"])
+@pytest.mark.parametrize("kind", [kind for kind in MODELS if kind in SMALL])
+def test_a_folder_loads_with_its_own_code(kind: str, hidden: bool, tmp_path: Path) -> None:
+    """A deblurrer with its estimator, too, whose config used to be taken for another class's."""
+    estimator = {"estimator_config": EtrajConfig(base_channels=4)} if MODELS[kind].deblurs else {}
+    torch.manual_seed(0)
+    model = MODELS[kind].model_class()(MODELS[kind].config_class()(**SMALL[kind], **estimator))
+    model.save_pretrained(tmp_path / "model")
+    environment = {**os.environ, "HF_MODULES_CACHE": str(tmp_path / "modules"), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", HIDDEN * hidden + LOAD, str(tmp_path / "model")]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    said = json.loads(done.stdout.splitlines()[-1])
+    total = float(sum(value.double().sum() for value in model.state_dict().values()))
+    assert said["module"] == "transformers_modules"
+    assert said["one_config_class"]
+    assert said["estimator"] == bool(estimator)
+    assert said["weights"] == pytest.approx([total, total])
+
+
+@pytest.mark.parametrize(
+    "name", [name for name, folder in bundled_models().items() if (folder / "config.json").is_file()]
+)
+def test_a_bundled_folder_loads_when_its_code_is_trusted(name: str) -> None:
+    model = AutoModel.from_pretrained(str(bundled_models()[name]), trust_remote_code=True)
+    assert type(model).__module__.startswith("motion_offsets.models.")
+    assert getattr(model, "estimator", None) is not None or type(model).__name__ == "EtrajModel"

@@ -1,0 +1,177 @@
+"""Every config builds its model and takes a step; bases, overrides, and what is refused before any data is read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("accelerate", reason="the extra `train` is not installed")
+
+from launching import TRAIN, train
+from safetensors.torch import load_file
+
+from motion_offsets import EtrajConfig, EtrajModel, MaDmphnConfig, MaDmphnForImageDeblurring
+from motion_offsets.errors import BadInputError
+from motion_offsets.training.config_files import load_config, read_options
+from motion_offsets.training.run import Run
+
+CONFIGS = TRAIN / "configs"
+NAMES = sorted(str(path.relative_to(CONFIGS)) for path in CONFIGS.rglob("*.yaml"))
+# Configs that go on from a model of an earlier run.
+CONTINUED = (
+    "etraj-bidirectional-linear",
+    "etraj-cubic",
+    "etraj-linear",
+    "etraj-quadratic-dynamic",
+    "etraj-quadratic-longer",
+    "etraj-quadratic-plain",
+    "etraj-quadratic-still",
+    "etraj-zero-constraint",
+    "ma-dmphn-dynamic",
+    "ma-dmphn-levels",
+    "ma-dmphn-still",
+    "paper/gopro-quadratic-fast",
+)
+
+
+@pytest.fixture(scope="module")
+def cutouts(tmp_path_factory: pytest.TempPathFactory, photos: Path) -> Path:
+    """Photos cut out as a disc each, as transparent pictures."""
+    from PIL import Image, ImageDraw
+
+    folder = tmp_path_factory.mktemp("cutouts")
+    for path in photos.iterdir():
+        with Image.open(path) as image:
+            mask = Image.new("L", image.size)
+            ImageDraw.Draw(mask).ellipse((60, 50, 190, 180), fill=255)
+            image.putalpha(mask)
+            image.save(folder / path.name)
+    return folder
+
+
+@pytest.mark.usefixtures("_signals")
+@pytest.mark.parametrize("name", NAMES)
+def test_every_config_takes_a_step(name: str, photos: Path, pairs: Path, cutouts: Path, tmp_path: Path) -> None:
+    fields = load_config(CONFIGS / name)
+    deblurs = fields["stage"] == "deblurrer"
+    channels = 24 if fields.get("deconvolution_start") else 4  # few, so that a step takes no time
+    arguments = ["--config", CONFIGS / name, "--steps", 1, "--warmup_steps", 0, "--output_dir", tmp_path / "run"]
+    # Two crops, so that a mixture of sources or a mean over a batch has something to do.
+    guided = fields["stage"] == "motion-guided"
+    tiny = (
+        "{widths: [4, 4], encoder_blocks: [0, 1], decoder_blocks: [1]}" if guided else f"{{base_channels: {channels}}}"
+    )
+    arguments += ["--batch_size", 2, "--model", tiny]
+    arguments += ["--pairs", pairs] if fields.get("pairs_share") else ["--images", photos]
+    if fields.get("dynamic_share"):
+        arguments += ["--objects", cutouts]
+    estimator = fields.get("model", {}).get("estimator_config", {})
+    aware = deblurs and fields["model"].get("motion_aware", True)
+    if aware or guided:
+        EtrajModel(EtrajConfig(base_channels=4, **estimator)).save_pretrained(tmp_path / "estimator")
+        arguments += ["--estimator", tmp_path / "estimator"]
+    if name.removesuffix(".yaml") in CONTINUED:
+        if deblurs:
+            start = MaDmphnForImageDeblurring(MaDmphnConfig(**{**fields["model"], "levels": (1,), "base_channels": 4}))
+        else:
+            start = EtrajModel(EtrajConfig(**{**fields["model"], "base_channels": 4}))
+        start.save_pretrained(tmp_path / "start")
+        arguments += ["--start_from", tmp_path / "start"]
+    run = Run(read_options([str(argument) for argument in arguments]))
+    before = {name: weight.clone() for name, weight in run.stage.model.state_dict().items()}
+    run.train()
+    after = run.stage.model.state_dict()
+    changed = {name for name, weight in before.items() if not weight.equal(after[name])}
+    assert changed
+    assert any(name.startswith("estimator.") for name in changed) == (aware and not fields.get("freeze_estimator"))
+    assert load_file(tmp_path / "run" / "model" / "model.safetensors").keys() == after.keys()
+
+
+def test_a_config_lies_over_its_base(tmp_path: Path) -> None:
+    (tmp_path / "low.yaml").write_text("steps: 7\nseed: 3\nmodel: {trajectory: linear, num_samples: 9}\n")
+    (tmp_path / "high.yaml").write_text("base: low.yaml\nseed: null\nmodel: {num_samples: 5}\nimages: [x]\n")
+    options = read_options(["--config", str(tmp_path / "high.yaml"), "--model={base_channels: 4}", "--steps", "8"])
+    assert options.model_fields() == {"trajectory": "linear", "num_samples": 5, "base_channels": 4}
+    assert (options.steps, options.seed, options.recipe().crop_size) == (8, 0, 256)
+
+
+def test_a_config_that_is_its_own_base_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("base: b.yaml\n")
+    (tmp_path / "b.yaml").write_text("base: a.yaml\n")
+    with pytest.raises(BadInputError, match=r"a.yaml: is its own base"):
+        load_config(tmp_path / "a.yaml")
+
+
+DEBLURRER = ["--stage", "deblurrer"]
+ESTIMATOR = ["--estimator", "etraj-quadratic"]
+PAIRS = ["--pairs", "nowhere", "--pairs_share"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--stage", "painter"], "stage is 'painter'"),
+        (["--model", "{num_samples: 8}"], "num_samples is 8"),
+        (["--model", "{trajectry: linear}"], "model has no field 'trajectry'"),
+        (["--model", "{trajectory: [}"], "model is no YAML"),
+        (["--crops", "{size: 3}"], "crops has no field 'size'"),
+        (["--crops", "{crop_size: 128}"], "crops crop_size is 128 and model ssim_window_size 11"),
+        (["--steps", "0"], "steps is 0"),
+        (["--steps", "many"], "argument --steps: invalid int value: 'many'; train.py --help tells"),
+        (["--stepz", "3"], "there is no option '--stepz'"),
+        (["--learning_rate", "nan"], "learning_rate is nan"),
+        (["--mixed_precision", "half"], "mixed_precision is 'half'"),
+        (["--report_to", "paper"], "report_to is"),
+        (["--freeze_estimator", "true"], "freeze_estimator is True and stage is estimator"),
+        (["--pixel_loss", "l1"], "pixel_loss is 'l1' and stage is estimator"),
+        (["--keep_of_start", "0.5"], "keep_of_start is 0.5 and start_from is not given"),
+        (["--reblur_from", "0.5"], "reblur_from is 0.5 and there is no flow loss before it"),
+        (["--dynamic_share", "0.5"], "dynamic_share is 0.5 and objects is []"),
+        (["--pairs", "nowhere"], "pairs_share is 0.0 and pairs is ['nowhere']"),
+        ([*PAIRS, "1.0"], "images is given and pairs_share is 1"),
+        ([*PAIRS, "0.7", "--objects", "x", "--dynamic_share", "0.7"], "together they may be 1"),
+        (["--validation_images", "x", "--validation_pairs", "y"], "validation_images and validation_pairs"),
+        ([*DEBLURRER], "estimator is not given"),
+        ([*DEBLURRER, *ESTIMATOR, "--flow_weight", "1"], "flow_weight is 1.0 and stage is deblurrer"),
+        (
+            [*DEBLURRER, *ESTIMATOR, "--model", "{motion_aware: false}"],
+            "estimator is 'etraj-quadratic' and model motion",
+        ),
+        ([*DEBLURRER, "--start_from", "x", "--deconvolution_start", "true"], "deconvolution_start and start_from"),
+    ],
+)
+def test_contradictions_are_refused_before_any_data_is_read(arguments: list[str], message: str) -> None:
+    """The photos do not even exist."""
+    with pytest.raises(BadInputError) as refusal:
+        read_options(["--images", "nowhere", *arguments])
+    assert message in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+def test_an_estimator_of_another_trajectory_is_refused(photos: Path, tmp_path: Path) -> None:
+    EtrajModel(EtrajConfig(base_channels=4, trajectory="linear")).save_pretrained(tmp_path / "linear")
+    config = CONFIGS / "paper" / "gopro-ma-dmphn-cubic.yaml"
+    given = ["--config", config, "--estimator", tmp_path / "linear", "--pairs", photos]
+    options = read_options([str(argument) for argument in (*given, "--output_dir", tmp_path / "run")])
+    with pytest.raises(BadInputError, match="has trajectory 'linear', and the config's estimator_config asks for 'cu"):
+        Run(options)
+
+
+def test_a_refusal_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
+    done = train("--images", "nowhere", "--output_dir", tmp_path / "run")
+    assert done.returncode == 2
+    (line,) = done.stderr.strip().splitlines()
+    assert line.startswith("train.py: nowhere: no such folder")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_config_that_is_not_there_is_named() -> None:
+    with pytest.raises(BadInputError, match="nowhere.yaml: cannot be read"):
+        read_options(["--config", "nowhere.yaml"])
+
+
+def test_an_unknown_field_of_a_config_is_named(tmp_path: Path) -> None:
+    (tmp_path / "x.yaml").write_text("learning_rat: 1.0\n")
+    with pytest.raises(BadInputError, match="there is no field 'learning_rat'"):
+        read_options(["--config", str(tmp_path / "x.yaml")])
