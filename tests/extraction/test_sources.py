@@ -218,6 +218,7 @@ def test_data_set_on_the_hub(tmp_path: Path) -> None:
         environment = os.environ | hub.environment(tmp_path / "home")
         command = [sys.executable, "-c", READ_FROM_HUB]
         read = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert read.stdout, read.stderr
     *rows, refusal = read.stdout.splitlines()
     names = ["tester-pairs-00000/00000000", "tester-pairs-00000/00000001", "tester-pairs-00001/00000000"]
     digests = [hashlib.sha256(png(value)).hexdigest() for value in (1, 2, 3)]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 pytest.importorskip("accelerate", reason="the extra `train` is not installed")
 
@@ -50,6 +52,15 @@ def cutouts(tmp_path_factory: pytest.TempPathFactory, photos: Path) -> Path:
     return folder
 
 
+def _frames(folder: Path) -> Path:
+    """Thirteen consecutive frames of noise that moves by a pixel each."""
+    folder.mkdir()
+    noise = np.random.default_rng(0).integers(256, size=(200, 220, 3), dtype=np.uint8)
+    for number in range(13):
+        Image.fromarray(noise[:, number : number + 200]).save(folder / f"{number:06d}.png")
+    return folder
+
+
 @pytest.mark.usefixtures("_signals")
 @pytest.mark.parametrize("name", NAMES)
 def test_every_config_takes_a_step(name: str, photos: Path, pairs: Path, cutouts: Path, tmp_path: Path) -> None:
@@ -66,6 +77,8 @@ def test_every_config_takes_a_step(name: str, photos: Path, pairs: Path, cutouts
     arguments += ["--pairs", pairs] if fields.get("pairs_share") else ["--images", photos]
     if fields.get("dynamic_share"):
         arguments += ["--objects", cutouts]
+    if fields.get("frames_share"):
+        arguments += ["--frames", _frames(tmp_path / "frames")]
     estimator = fields.get("model", {}).get("estimator_config", {})
     aware = deblurs and fields["model"].get("motion_aware", True)
     if aware or guided:
@@ -131,6 +144,9 @@ PAIRS = ["--pairs", "nowhere", "--pairs_share"]
         (["--pairs", "nowhere"], "pairs_share is 0.0 and pairs is ['nowhere']"),
         ([*PAIRS, "1.0"], "images is given and pairs_share is 1"),
         ([*PAIRS, "0.7", "--objects", "x", "--dynamic_share", "0.7"], "together they may be 1"),
+        (["--frames_share", "0.3"], "frames_share is 0.3 and frames is []"),
+        (["--frames", "x", "--frames_share", "0.3", "--frames_window", "7"], "frames_window is [7]"),
+        (["--frames", "x", "--frames_share", "0.3", "--frames_window", "8", "8"], "the window is 8 to 8 frames"),
         (["--validation_images", "x", "--validation_pairs", "y"], "validation_images and validation_pairs"),
         ([*DEBLURRER], "estimator is not given"),
         ([*DEBLURRER, *ESTIMATOR, "--flow_weight", "1"], "flow_weight is 1.0 and stage is deblurrer"),

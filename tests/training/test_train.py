@@ -90,6 +90,13 @@ def test_a_resumed_run_equals_an_uninterrupted_one(photos: Path, tmp_path: Path)
     expected = load_file(whole / "model" / "model.safetensors")
     for name, tensor in load_file(broken / "model" / "model.safetensors").items():
         assert torch.equal(tensor, expected[name]), name
+    # What is logged is an average over many steps, which goes on too.
+    told = [
+        {entry["step"]: entry["loss"] for entry in logged(run) if "loss" in entry and entry["step"] > 4}
+        for run in (whole, broken)
+    ]
+    assert told[0]
+    assert told[1] == told[0]
 
 
 def test_the_deblurrer_trains_with_an_estimator_and_grows(photos: Path, tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ def demo(
     """Serve the web page (needs the extra "demo"; --mcp the extra "mcp")."""
     for module, extra in [("gradio", "demo"), ("mcp", "mcp")][: 2 if mcp else 1]:
         if importlib.util.find_spec(module) is None:
-            raise BadInputError(f"the web page needs {module}; install it with pip install 'motion-offsets[{extra}]'")
+            raise BadInputError(f"the web page needs {module}; install it with pip install '.[{extra}]'")
     quiet()
     from ..demo.server import serve
 

@@ -17,7 +17,7 @@ from ..io.atomic import check_output_folder
 from ..models.hub import DEFAULT_ESTIMATOR
 from ..runtime.memory import parse_memory
 from .arguments import prepare
-from .options import Deblurrer, Debug, Device, Dtype, MaxMemory, Model, Output, Sources
+from .options import Deblurrer, Debug, Device, Dtype, Location, MaxMemory, Model, Output, Sources
 from .reporting import report
 
 if TYPE_CHECKING:
@@ -171,7 +171,9 @@ def extract(
     device: Device = "auto",
     dtype: Dtype = "auto",
     max_memory: MaxMemory = "4GB",
-    refine: Annotated[int, typer.Option(metavar="STEPS", help="Fit the motion to the photo itself; 20 does.")] = 0,
+    refine: Annotated[
+        int, typer.Option(metavar="STEPS", help="Steps of fitting the motion to this photo, such as 20.")
+    ] = 0,
     safe: Annotated[bool, typer.Option("--safe", help="Take back what the motion does not explain.")] = False,
     split: Annotated[str | None, typer.Option(help="Of a data set; by default train.")] = None,
     column: Annotated[str | None, typer.Option(help="Of a data set: the column of the photos.")] = None,
@@ -186,6 +188,7 @@ def extract(
     batch_size: Annotated[
         int | None, typer.Option(help="Photos of one size at once; by default 1 on a CPU, up to 8 on a GPU.")
     ] = None,
+    location: Location = True,
     num_shards: Annotated[int, typer.Option(help="Into how many parts the photos are divided, say among jobs.")] = 1,
     shard_index: Annotated[int, typer.Option(help="The part to do, from 0.")] = 0,
     debug: Debug = False,
@@ -221,6 +224,7 @@ def extract(
             refine_steps=refine,
             safe=safe,
             dtype=autocast,
+            keep_location=location,
             models={"model": model, "deblurrer": deblurrer or "default"},
         )
         codes = extract_sources(

@@ -36,4 +36,10 @@ Dtype = Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")]
 MaxMemory = Annotated[str, typer.Option(help="Memory for one photo; a larger photo is processed in tiles.")]
 
 
+Location = Annotated[
+    bool,
+    typer.Option("--location/--no-location", help="Keep in the pictures where the photo was taken (GPS), or drop it."),
+]
+
+
 Debug = Annotated[bool, typer.Option("--debug", help="Show where in the program an error arose.")]

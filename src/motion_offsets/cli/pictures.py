@@ -14,7 +14,7 @@ from ..io.photo_files import find_photos
 from ..models.hub import DEFAULT_ESTIMATOR
 from ..runtime.memory import parse_memory
 from .arguments import check_not_photos, picture_targets, prepare
-from .options import Deblurrer, Debug, Device, Dtype, MaxMemory, Model, Output, Photos
+from .options import Deblurrer, Debug, Device, Dtype, Location, MaxMemory, Model, Output, Photos
 from .reporting import for_each
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ def deblur(
     device: Device = "auto",
     dtype: Dtype = "auto",
     max_memory: MaxMemory = "4GB",
+    location: Location = True,
     debug: Debug = False,
 ) -> None:
     """Make the sharp frame of each photo: OUT if it is a picture's name, else OUT/<photo>.png."""
@@ -48,7 +49,17 @@ def deblur(
         return pipe.post_process(pipe.deconvolve(pixel_values, motion, memory))[0]
 
     _make_pictures(
-        sharp, photos, output, max_memory, debug, model, deblurrer, device, dtype, deblurs=method == "network"
+        sharp,
+        photos,
+        output,
+        max_memory,
+        location,
+        debug,
+        model,
+        deblurrer,
+        device,
+        dtype,
+        deblurs=method == "network",
     )
 
 
@@ -59,6 +70,7 @@ def trajectories(
     device: Device = "auto",
     dtype: Dtype = "auto",
     max_memory: MaxMemory = "4GB",
+    location: Location = True,
     debug: Debug = False,
 ) -> None:
     """Draw the motion over each photo: OUT if it is a picture's name, else OUT/<photo>.png."""
@@ -71,7 +83,7 @@ def trajectories(
         control_points = align_time(pipe.estimate(pixel_values, memory, autocast), pipe.trajectory)
         return trajectories_picture(pipe, pixel_values, control_points)
 
-    _make_pictures(drawn, photos, output, max_memory, debug, model, None, device, dtype, deblurs=False)
+    _make_pictures(drawn, photos, output, max_memory, location, debug, model, None, device, dtype, deblurs=False)
 
 
 def _make_pictures(
@@ -79,6 +91,7 @@ def _make_pictures(
     photos: list[str],
     output: str,
     max_memory: str,
+    location: bool,
     debug: bool,
     model: str,
     deblurrer: str | None,
@@ -94,28 +107,31 @@ def _make_pictures(
     pipe, autocast = prepare(model, deblurrer, device, dtype, deblurs)
 
     def work(index: int, photo: Path) -> None:
-        _save_whole(make(pipe, photo, memory, autocast), targets[index])
+        _save_whole(make(pipe, photo, memory, autocast), targets[index], photo, location)
         typer.echo(f"{photo} -> {targets[index]}")
 
     for_each(found, work, debug)
 
 
-def _save_whole(picture: Any, target: Path) -> None:
+def _save_whole(picture: Any, target: Path, photo: Path, location: bool) -> None:
+    """Save a picture made from a photo, with what the photo tells of its date, camera and, if so wished, place."""
     from ..io.atomic import whole_file
     from ..io.images import save_picture
+    from ..io.photo_metadata import read_metadata
 
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise BadInputError(f"{target}: cannot be written ({error.strerror}); give another output") from error
     with whole_file(target) as partial:
-        save_picture(picture, partial)
+        save_picture(picture, partial, **read_metadata(photo).options(location))
 
 
 def reblur(
     sharp: Annotated[str, typer.Argument(metavar="SHARP", help="A sharp photo.")],
     offsets: Annotated[str, typer.Option(help="motion_offsets.npz or .safetensors, for this size.")],
     output: Output,
+    location: Location = True,
     gamma: Annotated[float | None, typer.Option(help="Average in linear light, 2.2 say; by default encoded.")] = None,
     debug: Debug = False,
 ) -> None:
@@ -139,5 +155,5 @@ def reblur(
         )
     basis = trajectory_basis(motion.trajectory, sample_times(motion.num_samples), motion.num_samples)
     blurred = expose(pixel_values, motion.control_points, basis, gamma=gamma)
-    _save_whole(processor.post_process(blurred)[0], target)
+    _save_whole(processor.post_process(blurred)[0], target, Path(sharp), location)
     typer.echo(f"{sharp} -> {target}")

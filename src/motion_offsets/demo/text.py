@@ -24,7 +24,7 @@ MODELS = {
     "linear": "Straight on, at one speed",
     "bidirectional-linear": "Straight, with one bend in the middle",
     "cubic": "Along curves that may bend twice",
-    "zero-constraint": "Anyhow (the order in time then means nothing)",
+    "zero-constraint": "Freely (the order in time then has no meaning)",
 }
 DETAIL = "Detail"
 MORE = "More choices"
@@ -48,7 +48,7 @@ FLOW_HINT = (
 )
 TABS = ("Clip", "Sharp", "Paths", "Colour")
 DOWNLOADS = ("Clip (MP4)", "Clip (GIF)", "Frames (ZIP)", "Sharp picture (PNG)", "Motion (NPZ)")
-DOWNLOADS_TITLE = "Take it with you"
+DOWNLOADS_TITLE = "Downloads"
 
 STEP_READ = "Reading the photo"
 STEP_MOTION = "Finding the motion"

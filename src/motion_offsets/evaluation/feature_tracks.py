@@ -25,7 +25,7 @@ RETURNS_WITHIN = 0.5  # pixels from the corner, there and back again
 def check_opencv() -> None:
     """Refuse where nothing can be followed with."""
     if importlib.util.find_spec("cv2") is None:
-        raise BadInputError("feature tracks need OpenCV: pip install 'motion-offsets[eval]'")
+        raise BadInputError("feature tracks need OpenCV: pip install '.[eval]'")
 
 
 def follow_features(frames: Tensor) -> Tensor:

@@ -60,7 +60,7 @@ def ssim(images: Tensor, references: Tensor) -> Tensor:
     try:
         from skimage.metrics import structural_similarity
     except ImportError as error:
-        raise BadInputError("SSIM needs scikit-image: pip install 'motion-offsets[eval]'") from error
+        raise BadInputError("SSIM needs scikit-image: pip install '.[eval]'") from error
 
     _check_pair("images", images, references)
     if min(images.shape[-2:]) < 7:

@@ -8,20 +8,24 @@ goes to a fused loop (see ``kernels/exposure_operator.py``); everywhere else to 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from ..errors import BadInputError
+from .precision import without_autocast
+from .sampling import forward_mode, sample, sample_by_index, second_derivative
 
 try:
-    from motion_offsets.kernels.exposure_operator import expose_fused, fused
+    from motion_offsets.kernels.exposure_operator import expose_backward, expose_fused, fused
 except ImportError:  # no package: remote code of the Hub
 
     def fused(sharp: Tensor, control_points: Tensor) -> bool:
         return False
+
+    expose_backward = None  # type: ignore[assignment]
 
 
 PADDING_MODES = ("border", "zeros")
@@ -98,7 +102,9 @@ def expose(
 
 def _average(sharp: Tensor, control_points: Tensor, basis: Tensor, padding_mode: str) -> Tensor:
     _check(sharp, control_points, basis, padding_mode)
-    if fused(sharp, control_points):
+    if sharp.shape[0] == 0:
+        return sharp[..., : control_points.shape[2], : control_points.shape[3]]
+    if not forward_mode() and fused(sharp, control_points):
         return expose_fused(sharp, control_points, basis, padding_mode == "zeros")
     return expose_plain(sharp, control_points, basis, padding_mode)
 
@@ -116,7 +122,7 @@ def _check(sharp: Tensor, control_points: Tensor, basis: Tensor, padding_mode: s
             f"control points have {control_points.shape[1]} channels; a basis of {basis.shape[1]} points wants "
             f"{2 * basis.shape[1]}"
         )
-    if sharp.shape[0] == 0 or control_points.shape[0] % sharp.shape[0]:
+    if control_points.shape[0] % sharp.shape[0] if sharp.shape[0] else control_points.shape[0]:
         raise BadInputError(f"{sharp.shape[0]} images do not go with {control_points.shape[0]} offset maps")
     rows, columns = (image - map_ for image, map_ in zip(sharp.shape[2:], control_points.shape[2:], strict=True))
     if rows != columns or rows < 0 or rows % 2:
@@ -126,8 +132,14 @@ def _check(sharp: Tensor, control_points: Tensor, basis: Tensor, padding_mode: s
         )
 
 
-def expose_plain(sharp: Tensor, control_points: Tensor, basis: Tensor, padding_mode: str) -> Tensor:
-    """The plain PyTorch twin of the fused kernels: one ``grid_sample`` a sample, summed as they come."""
+def expose_plain(
+    sharp: Tensor,
+    control_points: Tensor,
+    basis: Tensor,
+    padding_mode: str,
+    sampled: Callable[[Tensor, Tensor, Tensor, str], Tensor] = sample,
+) -> Tensor:
+    """The plain PyTorch twin of the fused kernels: one ``grid_sample`` per sample, summed as they come."""
     batch, _, height, width = control_points.shape
     margin = (sharp.shape[2] - height) // 2
     work = torch.promote_types(torch.float32, torch.promote_types(sharp.dtype, control_points.dtype))
@@ -136,13 +148,30 @@ def expose_plain(sharp: Tensor, control_points: Tensor, basis: Tensor, padding_m
     ys = torch.arange(height, dtype=work, device=sharp.device)[:, None] + margin
     xs = torch.arange(width, dtype=work, device=sharp.device) + margin
     total = torch.zeros(batch, sharp.shape[1], height, width, dtype=work, device=sharp.device)
-    with torch.autocast(sharp.device.type, enabled=False):  # a bf16 position is off by pixels in a large photo
+    with without_autocast(sharp):  # a bf16 position is off by pixels in a large photo
         for weights in basis.to(work):
             dx, dy = torch.einsum("k,bkchw->cbhw", weights, points)
-            across, down = (2 * (xs + dx) + 1) / sharp.shape[3] - 1, (2 * (ys + dy) + 1) / sharp.shape[2] - 1
-            grid = torch.stack([across, down], dim=-1)
-            total = total + functional.grid_sample(image, grid, "bilinear", padding_mode, align_corners=False)
+            total = total + sampled(image, xs + dx, ys + dy, padding_mode)
     return (total / basis.shape[0]).to(sharp.dtype)
+
+
+def _keep_for_second_derivative(ctx: Any, inputs: tuple, output: tuple[Tensor, Tensor]) -> None:
+    grad, sharp, control_points, basis, ctx.zeros, *_ = inputs
+    ctx.save_for_backward(grad, sharp, control_points, basis)
+
+
+def _second_derivative(ctx: Any, *outer: Tensor) -> tuple:
+    grad, sharp, control_points, basis = ctx.saved_tensors
+
+    def twin(sharp: Tensor, control_points: Tensor) -> Tensor:
+        return expose_plain(sharp, control_points, basis, "zeros" if ctx.zeros else "border", sample_by_index)
+
+    found = second_derivative(twin, (sharp, control_points), grad, outer)
+    return (*found, None, None, None, None)
+
+
+if expose_backward is not None:
+    expose_backward.register_autograd(_second_derivative, setup_context=_keep_for_second_derivative)
 
 
 def equivalent_kernels(

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..errors import BadInputError
+from .sampling import forward_mode
 from .trajectories import split_control_points
 
 try:
@@ -34,9 +35,7 @@ def ms_ssim_loss(reblurred: Tensor, blurred: Tensor, window_size: int = 11) -> T
     try:
         from pytorch_msssim import ms_ssim
     except ImportError as error:
-        raise BadInputError(
-            "MS-SSIM needs pytorch-msssim: pip install 'motion-offsets[train]', or set ssim_weight to 0"
-        ) from error
+        raise BadInputError("MS-SSIM needs pytorch-msssim: pip install '.[train]', or set ssim_weight to 0") from error
 
     side = min(reblurred.shape[-2:])
     if side <= 16 * (window_size - 1):
@@ -76,7 +75,8 @@ def total_variation_loss(control_points: Tensor, basis: Tensor) -> Tensor:
         control_points: ``(B, 2K, H, W)``, pixels.
         basis: ``(N, K)`` at the N sample times.
     """
-    if control_points.device.type == "cpu" and basis.shape[1] <= KERNEL_POINTS and cpu_serves("variation_cpu"):
+    served = control_points.device.type == "cpu" and basis.shape[1] <= KERNEL_POINTS and not forward_mode()
+    if served and cpu_serves("variation_cpu"):
         return cpu_kernels("variation_cpu").variation_cpu(control_points, basis)
     return total_variation_plain(control_points, basis)
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..errors import BadInputError
+from .precision import without_autocast
 
 TRAJECTORIES = ("zero-constraint", "linear", "bidirectional-linear", "quadratic", "cubic")
 _CONTROL_POINTS = {"linear": 1, "bidirectional-linear": 2, "quadratic": 2, "cubic": 3}
@@ -124,7 +125,7 @@ def offsets_at(control_points: Tensor, timestamps: Sequence[float] | Tensor, tra
 
 def weigh(basis: Tensor, points: Tensor) -> Tensor:
     """``(T, K)`` basis times ``(B, K, 2, H, W)`` points, ``(B, T, 2, H, W)``; full precision under autocast too."""
-    with torch.autocast(points.device.type, enabled=False):
+    with without_autocast(points):
         return torch.einsum("tk,bkchw->btchw", basis, points)
 
 

@@ -64,6 +64,7 @@ def hash_settings(pipe: BlurToVideoPipeline, settings: ExtractionSettings) -> st
         "max_memory": settings.max_memory,
         "refine_steps": settings.refine_steps,
         "safe": settings.safe,
+        "keep_location": settings.keep_location,
         "dtype": str(settings.dtype),
     }
     digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode())

@@ -24,6 +24,7 @@ from ..exposure.trajectories import (
 from ..io.atomic import check_replaceable, whole_folder
 from ..io.images import EncodedPhoto, describe, save_picture, size_of
 from ..io.motion_files import SavedMotion, save_motion
+from ..io.photo_metadata import NO_METADATA, PhotoMetadata, read_metadata
 from ..io.video import write_animation, write_video
 from ..pipelines.answer import Answer
 from ..pipelines.blur_to_video import BlurToVideoPipeline
@@ -39,11 +40,13 @@ DRAWN_STRIDE = 4
 
 @dataclass(frozen=True)
 class LoadedPhoto:
-    """A photo ``(1, 3, H, W)`` in [0, 1] in ordinary memory, what it is called, and the seconds each step took."""
+    """A photo ``(1, 3, H, W)`` in [0, 1] in ordinary memory, what it is called, the seconds each step took, and what
+    its file tells beside it."""
 
     name: str
     pixel_values: Tensor
     seconds: dict[str, float]
+    metadata: PhotoMetadata = NO_METADATA
 
 
 @dataclass(frozen=True)
@@ -82,8 +85,9 @@ def load_photo(pipe: BlurToVideoPipeline, photo: Path | EncodedPhoto) -> LoadedP
     """Read and decode a photo; :class:`BadInputError` says what is wrong with it."""
     clock = _Clock()
     pixel_values = pipe.processor([photo], return_tensors="pt")["pixel_values"]
+    metadata = read_metadata(photo)
     clock.lap("load")
-    return LoadedPhoto(describe(photo), pixel_values, clock.seconds)
+    return LoadedPhoto(describe(photo), pixel_values, clock.seconds, metadata)
 
 
 def answer_photos(
@@ -130,11 +134,12 @@ def write_answer(
     assert sharp is not None
     (consistency,) = extracted.answer.consistency
     with whole_folder(target) as folder:
-        _write_pictures(pipe, photo.pixel_values, sharp, control_points, folder)
+        metadata = photo.metadata.options(settings.keep_location)
+        _write_pictures(pipe, photo.pixel_values, sharp, control_points, folder, metadata)
         motion = SavedMotion(control_points, pipe.trajectory, pipe.num_samples)
         save_motion(folder / "motion_offsets.npz", motion, settings.times)
         clock.lap("pictures")
-        _write_clip(pipe, sharp, control_points, folder, settings, on_step)
+        _write_clip(pipe, sharp, control_points, folder, settings, metadata, on_step)
         clock.lap("clip")
         height, width = sharp.shape[-2:]
         report = {
@@ -184,14 +189,19 @@ class _Clock:
 
 
 def _write_pictures(
-    pipe: BlurToVideoPipeline, pixel_values: Tensor, sharp: Tensor, control_points: Tensor, folder: Path
+    pipe: BlurToVideoPipeline,
+    pixel_values: Tensor,
+    sharp: Tensor,
+    control_points: Tensor,
+    folder: Path,
+    metadata: dict[str, Any],
 ) -> None:
-    save_picture(pipe.post_process(sharp)[0], folder / "sharp.png")
-    save_picture(trajectories_picture(pipe, pixel_values, control_points), folder / "trajectories.png")
+    save_picture(pipe.post_process(sharp)[0], folder / "sharp.png", **metadata)
+    save_picture(trajectories_picture(pipe, pixel_values, control_points), folder / "trajectories.png", **metadata)
     ends = trajectory_basis(pipe.trajectory, [-1.0, 1.0], pipe.num_samples).to(control_points)
     # The content moves against the offsets at which it is read.
     motion = weigh(ends[:1] - ends[1:], split_control_points(control_points))[0, 0]
-    save_picture(draw_flow(motion), folder / "flow.png")
+    save_picture(draw_flow(motion), folder / "flow.png", **metadata)
 
 
 def trajectories_picture(pipe: BlurToVideoPipeline, pixel_values: Tensor, control_points: Tensor) -> Image.Image:
@@ -214,6 +224,7 @@ def _write_clip(
     control_points: Tensor,
     folder: Path,
     settings: ExtractionSettings,
+    metadata: dict[str, Any],
     on_step: OnStep,
 ) -> None:
     frames = folder / "frames"
@@ -223,7 +234,7 @@ def _write_clip(
         """Each frame on its way into the video, saved as it passes."""
         for number, moment in enumerate(settings.times, start=1):
             picture = pipe.post_process(pipe.frame_at(sharp, control_points, moment))[0]
-            save_picture(picture, frames / f"{number:04d}.png")
+            save_picture(picture, frames / f"{number:04d}.png", **metadata)
             yield picture
             on_step("clip", number, len(settings.times))
 

@@ -23,6 +23,7 @@ class ExtractionSettings:
         refine_steps: of the motion on the photo itself, 0 for none; see :mod:`motion_offsets.exposure.refinement`.
         safe: blend back what the motion does not explain; see :mod:`motion_offsets.exposure.blending`.
         dtype: autocast type, ``None`` for float32.
+        keep_location: whether the pictures keep where the photo was taken, if it tells that.
         models: what the report says the models are.
     """
 
@@ -33,4 +34,5 @@ class ExtractionSettings:
     refine_steps: int = 0
     safe: bool = False
     dtype: torch.dtype | None = None
+    keep_location: bool = True
     models: dict[str, str] | None = None

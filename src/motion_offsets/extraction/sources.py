@@ -22,8 +22,6 @@ from ..io.photo_files import PHOTO_SUFFIXES, find_photos, result_names
 
 HUB_PREFIX = "hub:"
 DATA_SUFFIXES = (".parquet", ".arrow", ".tar")
-# What datasets' own save_to_disk leaves beside the rows.
-_SAVED_TO_DISK = ("dataset_dict.json", "state.json")
 _KEY = "__key__"  # WebDataset's
 _MAX_KEY = 80
 
@@ -102,7 +100,7 @@ class PhotoSources:
         """What a share has to read, each with its name: the photos on disk, then one data shard after the other.
 
         Where there are as many shards as parts, each part reads whole shards; otherwise all read every shard, and take
-        every so manieth row.
+        every n-th row.
         """
         names = result_names([*self.photos, *(Path(f"{shard.result}.tar") for shard in self.shards)])
         listed = [Item(photo, name) for photo, name in zip(self.photos, names, strict=False)]
@@ -170,7 +168,7 @@ def _shards_of(source: str, split: str, column: str | None) -> Iterator[DataShar
     path = Path(source).expanduser()
     stem = re.sub(r"[^\w.-]+", "-", path.stem if path.exists() else source.removeprefix(HUB_PREFIX)) or "data"
     if path.is_file():
-        yield DataShard(source, lambda: _rows(*_opened(source, split, column)), stem)
+        yield DataShard(source, partial(_rows_of_file, source, split, column), stem)
         return
     data, chosen = _opened(source, split, column)
     count = data.num_shards
@@ -184,14 +182,14 @@ def _shards_of(source: str, split: str, column: str | None) -> Iterator[DataShar
 
 def _opened(source: str, split: str, column: str | None) -> tuple[Any, str]:
     """A data set, its pictures undecoded, and the column of these."""
-    path = Path(source).expanduser()
-    if path.is_dir() and any((path / file).exists() for file in _SAVED_TO_DISK):
-        data = _saved_to_disk(path, split)
-    else:
-        data = _streamed(source, split)
+    data = _streamed(source, split)
     chosen = _picture_column(source, data, column)
     data = _undecoded(source, data, chosen)
     return data.select_columns([chosen, _KEY] if _KEY in (data.column_names or ()) else [chosen]), chosen
+
+
+def _rows_of_file(source: str, split: str, column: str | None) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    return _rows(*_opened(source, split, column))
 
 
 def _rows(data: Any, column: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -209,21 +207,6 @@ def _streamed(source: str, split: str) -> Any:
         if Path(name).exists():  # which datasets would read in its place
             raise BadInputError(f"{source}: there is a folder {name} here; run this elsewhere, or give the folder")
     return load_rows(name, split, True, None, {})
-
-
-def _saved_to_disk(folder: Path, split: str) -> Any:
-    import datasets
-
-    try:
-        found = datasets.load_from_disk(str(folder))
-    except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise BadInputError(f"{folder}: cannot be read ({reason}); give a folder that save_to_disk wrote") from error
-    if isinstance(found, datasets.DatasetDict):
-        if split not in found:
-            raise BadInputError(f"{folder}: holds no split {split!r}; give `split`, one of {', '.join(found)}")
-        found = found[split]
-    return found.to_iterable_dataset()
 
 
 def _picture_column(source: str, rows: Any, column: str | None) -> str:

@@ -151,7 +151,7 @@ def _check_model(model: Model, control_points: bool) -> None:
 def _require(*modules: str) -> None:
     for module in modules:
         if importlib.util.find_spec(module) is None:
-            raise BadInputError(f"ONNX needs {module}; install it with pip install 'motion-offsets[export]'")
+            raise BadInputError(f"ONNX needs {module}; install it with pip install '.[export]'")
 
 
 @contextmanager

@@ -4,9 +4,10 @@ What a file may hold and what becomes of it:
 
 ========================  ==============================================================================
 grey, palette, bilevel    the same colours as RGB
-16-bit grey               divided by 65535, at full precision in :func:`load_array`
+16-bit PNG, TIFF, PPM     at full precision in :func:`load_array`; other formats at 8 bits a channel
 alpha                     laid over white, as a viewer shows it
-CMYK, wide-gamut RGB      converted to sRGB by the embedded colour profile where there is one
+any colours but sRGB      converted to sRGB as the file tells them, see :mod:`motion_offsets.io.colour_profiles`
+HDR (PQ, HLG)             refused
 EXIF orientation          applied, also to PIL images
 several pictures          the main one, or refused; see :mod:`motion_offsets.io.main_picture`
 ========================  ==============================================================================
@@ -30,9 +31,11 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import torch
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ..errors import BadInputError
+from .colour_profiles import SRGB, Colours, array_to_srgb, code_points, colours_of, picture_to_srgb
+from .deep_pictures import DeepPicture, read_deep
 from .main_picture import DEVELOP, RAW_SUFFIXES, select_main_picture
 
 
@@ -68,6 +71,8 @@ DECODER_ERRORS = (
     zlib.error,
 )
 
+_PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0  # of TIFF
+
 
 def load_image(source: ImageSource, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """Load a photo as an upright 8-bit RGB picture.
@@ -84,10 +89,10 @@ def load_image(source: ImageSource, max_pixels: int = MAX_PIXELS) -> Image.Image
     Raises:
         BadInputError: the source is missing, unreadable, damaged, not one still picture, too large or too small.
     """
-    picture = _read(source, max_pixels)
-    if isinstance(picture, Image.Image) and not _is_deep(picture):
-        return _to_rgb8(picture)
-    return Image.fromarray(np.rint(_to_float(picture, source) * 255).astype(np.uint8), "RGB")
+    decoded = _read(source, max_pixels)
+    if isinstance(decoded.picture, Image.Image) and not _is_deep(decoded.picture):
+        return _to_rgb8(decoded.picture, decoded.colours)
+    return Image.fromarray(np.rint(_to_float(decoded, source) * 255).astype(np.uint8), "RGB")
 
 
 def load_array(source: ImageSource, max_pixels: int = MAX_PIXELS) -> np.ndarray:
@@ -104,7 +109,7 @@ def size_of(source: str | os.PathLike[str] | EncodedPhoto, max_pixels: int = MAX
     Raises:
         BadInputError: the photo is missing, no picture, too large or too small.
     """
-    with _open(source, max_pixels) as image:
+    with open_photo(source, max_pixels) as image:
         _select(image, describe(source))
         _check_size(image.width, image.height, max_pixels, describe(source))
         return image.size
@@ -125,23 +130,31 @@ def describe(source: Any) -> str:
     return f"{type(source).__name__} object"
 
 
-def _read(source: ImageSource, max_pixels: int) -> Image.Image | np.ndarray:
-    """Upright decoded PIL image in its own mode, or an ``(H, W, C)`` array in its own dtype."""
+@dataclass(frozen=True)
+class _Decoded:
+    """An upright PIL image in its own mode, ``(H, W, C)`` array in its own dtype or deep picture, and its colours."""
+
+    picture: Image.Image | np.ndarray | DeepPicture
+    colours: Colours = field(default_factory=Colours)
+
+
+def _read(source: ImageSource, max_pixels: int) -> _Decoded:
     if isinstance(source, (np.ndarray, torch.Tensor)):
         array = _channels_last(source)
         _check_size(array.shape[1], array.shape[0], max_pixels, describe(source))
-        return array
+        return _Decoded(array)
     if isinstance(source, Image.Image):
         return _decode(source, max_pixels, describe(source))
     if isinstance(source, (str, os.PathLike, EncodedPhoto)):
-        with _open(source, max_pixels) as image:
+        with open_photo(source, max_pixels) as image:
             return _decode(image, max_pixels, describe(source))
     raise BadInputError(
         f"{describe(source)}: not a picture; give a path, a PIL image, a NumPy array or a torch tensor"
     )
 
 
-def _open(source: str | os.PathLike[str] | EncodedPhoto, max_pixels: int) -> Image.Image:
+def open_photo(source: str | os.PathLike[str] | EncodedPhoto, max_pixels: int) -> Image.Image:
+    """Open a photo with Pillow, which reads its head; :class:`BadInputError` says why it cannot be."""
     path = Path(describe(source))
     file: Path | io.BytesIO = path
     if isinstance(source, EncodedPhoto):
@@ -152,7 +165,7 @@ def _open(source: str | os.PathLike[str] | EncodedPhoto, max_pixels: int) -> Ima
         _check_file(path)
     _let_pillow_read_heif()
     try:
-        with _without_warnings():
+        with without_warnings():
             image = Image.open(file)
     except Image.DecompressionBombError:
         limit = min(max_pixels, 2 * (Image.MAX_IMAGE_PIXELS or max_pixels)) / 1e6
@@ -170,7 +183,7 @@ def _open(source: str | os.PathLike[str] | EncodedPhoto, max_pixels: int) -> Ima
 
 
 @contextmanager
-def _without_warnings() -> Iterator[None]:
+def without_warnings() -> Iterator[None]:
     """Silence Pillow: its warning at half the limit on pixels, and its remarks on odd metadata."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
@@ -200,12 +213,21 @@ def _check_file(path: Path) -> None:
         raise BadInputError(f"{path}: cannot be opened ({_one_line(error)}); check the path") from None
 
 
-def _decode(image: Image.Image, max_pixels: int, name: str) -> Image.Image:
+def _decode(image: Image.Image, max_pixels: int, name: str) -> _Decoded:
     _select(image, name)
     _check_size(image.width, image.height, max_pixels, name)
     with _damage_named(name):
+        codes = code_points(image)
+        deep = read_deep(image)
+        colours = colours_of(image, codes, name)
+        if deep is not None:
+            return _Decoded(deep, colours)
         image.load()
-        return _upright(image)
+        negative = _is_deep(image) and _is_white_zero(image)
+        picture = _upright(image)
+        if negative:
+            return _Decoded(DeepPicture(np.asarray(picture)[:, :, None], 0, negative=True), colours)
+        return _Decoded(picture, colours)
 
 
 def _select(image: Image.Image, name: str) -> None:
@@ -216,11 +238,11 @@ def _select(image: Image.Image, name: str) -> None:
 @contextmanager
 def _damage_named(name: str) -> Iterator[None]:
     try:
-        with _without_warnings():
+        with without_warnings():
             yield
-    except BadInputError:  # a ValueError too
+    except BadInputError:  # a ValueError, too
         raise
-    except DECODER_ERRORS as error:
+    except (*DECODER_ERRORS, RuntimeError) as error:
         raise BadInputError(f"{name}: damaged or cut short ({_one_line(error)}); give an intact file") from None
 
 
@@ -267,43 +289,62 @@ def _is_deep(image: Image.Image) -> bool:
     return image.mode == "F" or image.mode.startswith("I")
 
 
-def _to_rgb8(image: Image.Image) -> Image.Image:
-    image = _apply_profile(image)
-    if image.mode == "RGB":
-        return image
-    if image.has_transparency_data:
-        rgba = image.convert("RGBA")
-        white = Image.new("RGBA", image.size, (255, 255, 255, 255))
-        return Image.alpha_composite(white, rgba).convert("RGB")
-    return image.convert("RGB")
+def _is_white_zero(image: Image.Image) -> bool:
+    """True for a TIFF whose zeros are white, which Pillow heeds up to 8 bits only."""
+    return getattr(image, "tag_v2", {}).get(_PHOTOMETRIC) == _WHITE_IS_ZERO
 
 
-def _apply_profile(image: Image.Image) -> Image.Image:
-    """Convert CMYK and wide-gamut RGB to sRGB where a profile says how; sRGB itself is left untouched."""
-    profile_bytes = image.info.get("icc_profile")
-    if not profile_bytes or image.mode not in ("RGB", "CMYK"):
-        return image
-    try:
-        profile = ImageCms.ImageCmsProfile(io.BytesIO(profile_bytes))
-        if "srgb" in ImageCms.getProfileDescription(profile).lower():
-            return image
-        converted = ImageCms.profileToProfile(image, profile, ImageCms.createProfile("sRGB"), outputMode="RGB")
-    except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
-        # A broken profile leaves the plain reading of the numbers, which is what viewers fall back to.
-        return image
-    return converted if converted is not None else image
+def _to_rgb8(image: Image.Image, colours: Colours) -> Image.Image:
+    base, alpha = _without_alpha(image)
+    rgb = picture_to_srgb(base, Colours(space=SRGB) if image.mode == "LAB" else colours)
+    if alpha is None:
+        return rgb
+    rgb.putalpha(alpha)
+    return Image.alpha_composite(Image.new("RGBA", rgb.size, "white"), rgb).convert("RGB")
 
 
-def _to_float(picture: Image.Image | np.ndarray, source: ImageSource) -> np.ndarray:
-    name = describe(source)
+def _without_alpha(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
+    """A picture of mode L, RGB or CMYK, and its alpha."""
+    if not image.has_transparency_data:
+        kept = {"1": "L", "L": "L", "CMYK": "CMYK"}
+        return image.convert(kept.get(image.mode, "RGB")), None
+    if image.mode == "La":
+        image = image.convert("LA")  # the only way from it that Pillow has
+    rgba = image.convert("RGBA")
+    grey = image.mode in ("1", "L", "LA")
+    return rgba.getchannel("R") if grey else rgba.convert("RGB"), rgba.getchannel("A")
+
+
+def _to_float(decoded: _Decoded, source: ImageSource) -> np.ndarray:
+    picture, name = decoded.picture, describe(source)
     if isinstance(picture, Image.Image):
-        picture = np.asarray(picture)[:, :, None] if _is_deep(picture) else np.asarray(_to_rgb8(picture))
-    values = _scale_to_unit(picture, name)
-    channels = values.shape[2]
-    if channels in (2, 4):
-        alpha = values[:, :, -1:]
-        values = values[:, :, :-1] * alpha + (1 - alpha)
-    return np.repeat(values, 3, axis=2) if values.shape[2] == 1 else values
+        if not _is_deep(picture):
+            return _scale_to_unit(np.asarray(_to_rgb8(picture, decoded.colours)), name)
+        picture = np.asarray(picture)[:, :, None]
+    if isinstance(picture, np.ndarray):
+        values = _scale_to_unit(picture, name)
+        alpha = values[:, :, -1:] if values.shape[2] in (2, 4) else None
+        values = values if alpha is None else values[:, :, :-1]
+    else:
+        values, alpha = _deep_values(picture, name), picture.alpha
+    values = array_to_srgb(values, decoded.colours)
+    return values if alpha is None else values * alpha + (1 - alpha)
+
+
+def _deep_values(picture: DeepPicture, name: str) -> np.ndarray:
+    """``(H, W, 1)`` or ``(H, W, 3)``, float32 in [0, 1], black at 0, not multiplied by alpha."""
+    if picture.top:
+        values = np.divide(picture.values, picture.top, dtype=np.float32)
+    else:
+        whole = picture.values.dtype.kind in "iu"  # of 32 bits, or with a sign
+        values = np.clip(picture.values, -1, 2**31 - 1).astype(np.int32) if whole else picture.values
+        values = _scale_to_unit(values, name)
+    if picture.negative:
+        values = 1 - values
+    if picture.associated and picture.alpha is not None:
+        seen = picture.alpha > 0
+        values = np.clip(np.divide(values, picture.alpha, out=np.zeros_like(values), where=seen), 0, 1)
+    return values
 
 
 def _scale_to_unit(values: np.ndarray, name: str) -> np.ndarray:
@@ -362,7 +403,13 @@ def _one_line(error: BaseException) -> str:
 _PNG_LEVEL = 1
 
 
-def save_picture(picture: Image.Image, path: Path) -> None:
-    """Save a picture in the format of its suffix; PNGs quickly rather than small."""
+def save_picture(picture: Image.Image, path: Path, **metadata: Any) -> None:
+    """Save a picture in the format of its suffix; PNGs quickly rather than small.
+
+    Args:
+        picture: what is saved.
+        path: where.
+        metadata: ``exif`` and ``dpi``, as :class:`~motion_offsets.io.photo_metadata.PhotoMetadata` gives them.
+    """
     options: dict[str, Any] = {"compress_level": _PNG_LEVEL} if path.suffix.lower() == ".png" else {"quality": 95}
-    picture.save(path, **options)
+    picture.save(path, **options, **metadata)

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import PreTrainedModel
+from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.utils import ModelOutput
 
 from ..errors import BadInputError
 from ..exposure.blur import expose
 from ..exposure.losses import ms_ssim_loss, reconstruction_loss, regularization_loss, total_variation_loss
+from ..exposure.precision import without_autocast
 from ..exposure.trajectories import offsets_at, sample_times, trajectory_basis, weigh
 from .configuration_etraj import EtrajConfig
 from .hub import BundledNamesMixin
@@ -41,7 +44,7 @@ class EtrajOutput(ModelOutput):
     reblurred: Tensor | None = None
 
 
-class EtrajResidualBlock(nn.Module):
+class EtrajResidualBlock(GradientCheckpointingLayer):
     """Two 5x5 convolutions with a ReLU between them, added to their input; borders are repeated."""
 
     def __init__(self, channels: int):
@@ -70,7 +73,7 @@ class EtrajEncoderStage(nn.Module):
         return features
 
 
-class EtrajBottleneck(nn.Module):
+class EtrajBottleneck(GradientCheckpointingLayer):
     """A 1x1 convolution that doubles the channels, a 3x3 one that brings them back."""
 
     def __init__(self, in_channels: int, channels: int):
@@ -103,7 +106,7 @@ class EtrajNetwork(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         # Centred, so that the first convolution's outputs start out on both sides of its ReLU.
         centred = (2 * image - 1).to(self.encoder1.conv.weight.dtype)
-        stage1 = self.encoder1(functional.pixel_unshuffle(centred, 2))
+        stage1 = self.encoder1(_space_to_depth(centred))
         stage2 = self.encoder2(stage1)
         features = self.bottleneck1(self.encoder3(stage2))
         features = functional.leaky_relu(self.upsample1(features), 0.2)
@@ -112,8 +115,15 @@ class EtrajNetwork(nn.Module):
         features = self.bottleneck3(torch.cat([features, stage1], 1))
         features = functional.relu(self.upsample3(features))
         # Positions are tens of pixels: under autocast too, the last layer gives them in full precision.
-        with torch.autocast(features.device.type, enabled=False):
+        with without_autocast(features):
             return self.head(features.to(self.head.weight.dtype))
+
+
+def _space_to_depth(image: Tensor) -> Tensor:
+    """``(B, C, H, W)`` to ``(B, 4C, H / 2, W / 2)``."""
+    if image.shape[0] == 0:  # which pixel_unshuffle hands back as it is
+        return image.new_zeros(0, 4 * image.shape[1], image.shape[2] // 2, image.shape[3] // 2)
+    return functional.pixel_unshuffle(image, 2)
 
 
 class EtrajModel(BundledNamesMixin, SavedWithCodeMixin, PreTrainedModel):
@@ -130,6 +140,7 @@ class EtrajModel(BundledNamesMixin, SavedWithCodeMixin, PreTrainedModel):
     auto_class_name = "AutoModel"
     base_model_prefix = "etraj"
     main_input_name = "pixel_values"
+    supports_gradient_checkpointing = True
 
     def __init__(self, config: EtrajConfig):
         super().__init__(config)
@@ -157,6 +168,7 @@ class EtrajModel(BundledNamesMixin, SavedWithCodeMixin, PreTrainedModel):
         sharp_pixel_values: Tensor | None = None,
         output_motion_offsets: bool = True,
         return_dict: bool | None = None,
+        original_sizes: Any = None,
     ) -> EtrajOutput | tuple:
         """Estimate the trajectories of a blurry image and, given the sharp one, the self-supervised loss.
 
@@ -165,6 +177,7 @@ class EtrajModel(BundledNamesMixin, SavedWithCodeMixin, PreTrainedModel):
             sharp_pixel_values: the sharp frame, the same size or with a margin (see ``exposure.create_blur``).
             output_motion_offsets: whether to compute ``motion_offsets``, N times the memory of the control points' x.
             return_dict: ``False`` for a plain tuple.
+            original_sizes: what the processor gives beside ``pixel_values``; it changes nothing here.
         """
         if pixel_values.ndim != 4 or pixel_values.shape[1] != 3 or min(pixel_values.shape[2:]) < 16:
             raise BadInputError(
@@ -203,7 +216,7 @@ class EtrajModel(BundledNamesMixin, SavedWithCodeMixin, PreTrainedModel):
             sharp_pixel_values: likewise.
             gamma: of the light whose average these blurred images are, 1 for encoded values; by default the config's.
         """
-        with torch.autocast(control_points.device.type, enabled=False):
+        with without_autocast(control_points):
             return self._reblur_loss(control_points, pixel_values, sharp_pixel_values, gamma or self.config.gamma)
 
     def _reblur_loss(

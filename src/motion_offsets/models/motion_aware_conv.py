@@ -9,20 +9,30 @@ goes to the kernels behind ``kernels/motion_aware_operator.py``; everywhere else
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from ..errors import BadInputError
+from ..exposure.precision import autocast_type, without_autocast
+from ..exposure.sampling import forward_mode, sample, sample_by_index, second_derivative
 
 try:
-    from motion_offsets.kernels.motion_aware_operator import fused, motion_aware_conv2d_fused
+    from motion_offsets.kernels.motion_aware_operator import (
+        fused,
+        motion_aware_conv2d_backward,
+        motion_aware_conv2d_fused,
+    )
 except ImportError:  # no package: remote code of the Hub
 
     def fused(x: Tensor, motion_offsets: Tensor) -> bool:
         return False
+
+    motion_aware_conv2d_backward = None  # type: ignore[assignment]
 
 
 TAPS = 9
@@ -50,20 +60,25 @@ def motion_aware_conv2d(
         BadInputError: for shapes that do not fit each other.
     """
     _check(x, weight, bias, motion_offsets)
-    if torch.is_autocast_enabled(x.device.type) and x.dtype != torch.float64:
+    dtype = autocast_type(x)
+    if dtype is not None and x.dtype != torch.float64:
         # Offsets keep their precision: a bf16 position is off by pixels at the far end of a large photo.
-        dtype = torch.get_autocast_dtype(x.device.type)
         x, weight, bias = x.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
     # An exported graph has to run where this package is not.
-    if not torch.compiler.is_exporting() and fused(x, motion_offsets):
+    if not torch.compiler.is_exporting() and not forward_mode() and fused(x, motion_offsets):
         return motion_aware_conv2d_fused(x, weight, bias, motion_offsets, scale)
     return motion_aware_conv2d_plain(x, weight, bias, motion_offsets, scale)
 
 
 def motion_aware_conv2d_plain(
-    x: Tensor, weight: Tensor, bias: Tensor | None, motion_offsets: Tensor, scale: float = 0.1
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    motion_offsets: Tensor,
+    scale: float = 0.1,
+    sampled: Callable[[Tensor, Tensor, Tensor, str], Tensor] = sample,
 ) -> Tensor:
-    """The plain PyTorch twin of the kernels: one ``grid_sample`` and one 1x1 convolution a tap, summed."""
+    """The plain PyTorch twin of the kernels: one ``grid_sample`` and one 1x1 convolution per tap, summed."""
     if x.numel() == 0:  # nothing to sample, but gradients still have to find their way
         return torch.einsum("bchw,oc->bohw", x, weight.sum((2, 3)))
     height, width = x.shape[2:]
@@ -75,15 +90,32 @@ def motion_aware_conv2d_plain(
     # Two pixels outside everything is zero already; clamping there keeps huge offsets finite.
     across = (columns + scale * motion_offsets[:, :, 0].to(work)).clamp(-2, width + 1)
     down = (rows + scale * motion_offsets[:, :, 1].to(work)).clamp(-2, height + 1)
-    grids = torch.stack([(2 * across + 1) / width - 1, (2 * down + 1) / height - 1], dim=-1)
     total = weight.new_zeros(()) if bias is None else bias.view(-1, 1, 1)
-    autocast = torch.is_autocast_enabled(x.device.type)
-    with torch.autocast(x.device.type, enabled=False) if autocast else nullcontext():
+    with nullcontext() if autocast_type(x) is None else without_autocast(x):
         taps = weight.flatten(2).permute(2, 0, 1)[..., None, None].unbind(0)
-        for grid, tap in zip(grids.unbind(1), taps, strict=True):
-            sampled = functional.grid_sample(held, grid, "bilinear", "zeros", align_corners=False).to(x.dtype)
-            total = total + functional.conv2d(sampled, tap)
+        for columns_of_tap, rows_of_tap, tap in zip(across.unbind(1), down.unbind(1), taps, strict=True):
+            values = sampled(held, columns_of_tap, rows_of_tap, "zeros").to(x.dtype)
+            total = total + functional.conv2d(values, tap)
     return total
+
+
+def _keep_for_second_derivative(ctx: Any, inputs: tuple, output: tuple[Tensor, ...]) -> None:
+    grad, x, weight, motion_offsets, ctx.scale, *_ = inputs
+    ctx.save_for_backward(grad, x, weight, motion_offsets)
+
+
+def _second_derivative(ctx: Any, *outer: Tensor) -> tuple:
+    grad, x, weight, motion_offsets = ctx.saved_tensors
+
+    def twin(x: Tensor, weight: Tensor, motion_offsets: Tensor) -> Tensor:
+        return motion_aware_conv2d_plain(x, weight, None, motion_offsets, ctx.scale, sample_by_index)
+
+    found = second_derivative(twin, (x, weight, motion_offsets), grad, outer)
+    return (*found, None, None, None, None)
+
+
+if motion_aware_conv2d_backward is not None:
+    motion_aware_conv2d_backward.register_autograd(_second_derivative, setup_context=_keep_for_second_derivative)
 
 
 class MotionAwareConv2d(nn.Conv2d):

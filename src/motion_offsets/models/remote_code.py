@@ -39,9 +39,19 @@ class SavedWithCodeMixin:
         """Nothing: the code is saved in any case."""
 
     def save_pretrained(
-        self, save_directory: str | os.PathLike[str], *args: Any, push_to_hub: bool = False, **kwargs: Any
+        self,
+        save_directory: str | os.PathLike[str],
+        *args: Any,
+        push_to_hub: bool = False,
+        variant: str | None = None,
+        max_shard_size: int | str | None = None,
+        **kwargs: Any,
     ) -> None:
         """As in transformers, with the code; everything is written before anything is uploaded."""
+        # By name, because a pipeline of diffusers hands on only what it finds in the signature.
+        for name, value in (("variant", variant), ("max_shard_size", max_shard_size)):
+            if value is not None:
+                kwargs[name] = value
         folder = Path(save_directory)
         upload = _Upload(folder, kwargs) if push_to_hub else None
         config = getattr(self, "config", None)

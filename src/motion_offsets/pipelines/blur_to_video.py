@@ -84,8 +84,11 @@ class BlurToVideoPipeline(DiffusionPipeline):
 
         Args:
             pretrained_model_name_or_path: the name.
-            kwargs: ``torch_dtype`` (float32); ``estimator``, ``deblurrer`` or ``processor`` instead of the saved ones;
-                for the Hub ``revision``, ``cache_dir``, ``token``, ``local_files_only``, ``force_download``.
+            kwargs: ``dtype`` or ``torch_dtype`` (float32), one for all or ``{"estimator": ..., "default": ...}``;
+                ``device_map``, a device, ``"balanced"`` (the GPU where there is one) or ``{"estimator": ...}``;
+                ``variant``, as given to ``save_pretrained``; ``estimator``, ``deblurrer`` or ``processor`` instead of
+                the saved ones; for the Hub ``revision``, ``cache_dir``, ``token``, ``local_files_only``,
+                ``force_download``. ``use_safetensors`` may be true, as nothing else is read.
 
         Raises:
             BadInputError: the name is unknown, the files are missing, unreadable or do not fit each other, or an
@@ -165,7 +168,7 @@ class BlurToVideoPipeline(DiffusionPipeline):
         one, other = carried.state_dict(), self.estimator.state_dict()
         return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def __call__(
         self,
         image: Any,
@@ -313,7 +316,7 @@ class BlurToVideoPipeline(DiffusionPipeline):
         """``(B, 3, H, W)`` as a list of B pictures of the output type."""
         return self.processor.post_process(pixel_values, output_type=output_type)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def estimate(
         self,
         pixel_values: Tensor,
@@ -335,7 +338,7 @@ class BlurToVideoPipeline(DiffusionPipeline):
         tile_pixels = _tile_pixels(pixel_values, max_memory, ESTIMATOR_BYTES)
         return run_tiled(control_points, pixel_values, tile_pixels, ESTIMATOR_MARGIN, on_tile, agree)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def deblur(
         self,
         pixel_values: Tensor,
@@ -392,13 +395,13 @@ class BlurToVideoPipeline(DiffusionPipeline):
         basis = self.estimator.sample_basis(sharp.device)
         return refine(pixel_values, sharp, control_points, basis, steps, config.padding_mode, config.gamma)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def blend_back(self, pixel_values: Tensor, sharp: Tensor, reblurred: Tensor) -> Tensor:
         """The sharp frames ``(B, 3, H, W)``, closer to the photos where ``reblurred`` differs from them; see
         :mod:`motion_offsets.exposure.blending`."""
         return blend_back(pixel_values, sharp, reblurred)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def frame_at(self, sharp: Tensor, control_points: Tensor, time: float) -> Tensor:
         """The frame ``(B, 3, H, W)`` at a time in [-1, 1] (eq. 17); at t = 0 that is the sharp frame itself."""
         if time == 0:
@@ -411,7 +414,7 @@ class BlurToVideoPipeline(DiffusionPipeline):
         """The frames at several times, one by one: a long clip of a large photo never is in memory at once."""
         return (self.frame_at(sharp, control_points, time) for time in times)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def reblur(self, sharp: Tensor, control_points: Tensor) -> Tensor:
         """The exposure ``(B, 3, H, W)`` that the sharp frame and the motion amount to (eq. 3), as the estimator was
         trained to see it: in encoded or linear light, with its kind of border."""
@@ -419,7 +422,7 @@ class BlurToVideoPipeline(DiffusionPipeline):
         basis = self.estimator.sample_basis(sharp.device)
         return expose(sharp, control_points, basis, config.padding_mode, config.gamma)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def assess(self, pixel_values: Tensor, sharp: Tensor, reblurred: Tensor, control_points: Tensor) -> Consistency:
         """The consistency of one answer; see :mod:`motion_offsets.exposure.consistency`."""
         return assess(pixel_values, sharp, reblurred, control_points, self.trajectory, self.num_samples)

@@ -117,21 +117,35 @@ class OptimizedNetworks:
         return self._deblurrer_with_own(pixel_values, self._own_estimator(pixel_values))
 
     def _prepare(self, core: EstimatorCore | DeblurrerCore) -> Callable[..., Tensor]:
-        mode, multiple, graphs = core.padding, core.multiple, self._graphs
+        return _Prepared(core, self._options, self._graphs)
+
+
+class _Prepared:
+    """A network on photos of any size, compiled or not; another process gets it not yet compiled.
+
+    Args:
+        core: the network.
+        options: of ``torch.compile``; ``None`` leaves it as it is.
+        graphs: whether it is launched as CUDA graphs.
+    """
+
+    def __init__(self, core: Any, options: dict[str, Any] | None, graphs: bool) -> None:
+        self.core, self.options, self.graphs = core, options, graphs
         # Sizes become dynamic at the second one: a camera's photos, all of one size, get code for just that.
-        run = core if self._options is None else torch.compile(core, **self._options)
+        self.run: Callable[..., Tensor] = core if options is None else torch.compile(core, **options)
 
-        def call(*inputs: Tensor) -> Tensor:
-            height, width = inputs[0].shape[2:]
-            padded = [pad_to_multiple(each, multiple, mode) for each in inputs]
-            padded = [each.contiguous(memory_format=torch.channels_last) for each in padded]
-            if graphs:
-                torch.compiler.cudagraph_mark_step_begin()
-            result = run(*padded)[..., :height, :width]
-            # A CUDA graph writes its next result over this one.
-            return result.clone() if graphs else result
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.core, self.options, self.graphs)
 
-        return call
+    def __call__(self, *inputs: Tensor) -> Tensor:
+        height, width = inputs[0].shape[2:]
+        padded = [pad_to_multiple(each, self.core.multiple, self.core.padding) for each in inputs]
+        padded = [each.contiguous(memory_format=torch.channels_last) for each in padded]
+        if self.graphs:
+            torch.compiler.cudagraph_mark_step_begin()
+        result = self.run(*padded)[..., :height, :width]
+        # A CUDA graph writes its next result over this one.
+        return result.clone() if self.graphs else result
 
 
 def _fast_copy(model: Any, dtype: torch.dtype) -> Any:

@@ -88,6 +88,7 @@ class Run:
         self.seconds = 0.0
         self.best = -math.inf
         self.validated: dict[str, float] = {}
+        self.averages: dict[str, float] = {}  # of this process's losses, as they are logged
 
     def learning_rate(self) -> float:
         """Linear warm-up, then linear decay to 0 (paper, section 6.1)."""
@@ -114,7 +115,7 @@ class Run:
         self, batches: Iterator[dict[str, torch.Tensor]], bar: tqdm, started: float, stop: StopRequest
     ) -> None:
         options = self.options
-        averages: dict[str, float] = {}
+        averages = self.averages
         while self.step < options.steps:
             losses = self._one_step(batches)
             self.step += 1
@@ -277,9 +278,14 @@ class Run:
         self.accelerator.wait_for_everyone()
         with write_errors(partial):
             self.accelerator.save_state(str(partial))
-        self.accelerator.wait_for_everyone()
+        averages = gather_object([self.averages])
         if self.accelerator.is_main_process:
-            state = {**self._record(), "best": self.best if math.isfinite(self.best) else None, "kind": self._kind()}
+            state = {
+                **self._record(),
+                "best": self.best if math.isfinite(self.best) else None,
+                "kind": self._kind(),
+                "averages": averages,
+            }
             with write_errors(partial):
                 (partial / PROGRESS_FILE).write_text(json.dumps(state))
                 put_in_place(partial, final)
@@ -309,6 +315,9 @@ class Run:
         self.accelerator.load_state(str(found[-1]))
         self.step, self.seconds, self.validated = state["steps"], state["seconds"], state["validation"]
         self.best = -math.inf if state["best"] is None else state["best"]
+        averages = state.get("averages", [])  # earlier versions left them out
+        if len(averages) == self.accelerator.num_processes:
+            self.averages = averages[self.accelerator.process_index]
         if self.accelerator.is_main_process:
             forget_after(self.output / METRICS_FILE, self.step)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import json
+import pickle
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +12,7 @@ from pathlib import Path
 import datasets
 import numpy as np
 import pytest
+import torch
 from picture_files import save
 from PIL import Image
 
@@ -150,3 +153,65 @@ def test_what_cannot_be_loaded(load, tmp_path, pictures, streaming):
         with pytest.raises(BadInputError, match=words) as caught:
             list(load(source, streaming=streaming, **more))
         assert "\n" not in str(caught.value)
+
+
+@both_ways
+def test_imagefolder_whose_metadata_names_both_pictures(load, tmp_path, scene, pictures, streaming):
+    """As ``datasets`` documents it for several pictures in a row; without it, the folders' names would pair them."""
+    for form in ("csv", "jsonl"):
+        folder = tmp_path / form
+        for number, pair in enumerate(pictures):
+            for role, data in zip(("input", "target"), pair, strict=True):
+                path = folder / "train" / role / f"{role}-{'abc'[number]}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(data)
+        rows = [
+            {"blurred_file_name": f"input/input-{name}.png", "sharp_file_name": f"target/target-{name}.png"}
+            for name in "abc"
+        ]
+        if form == "csv":
+            lines = [",".join(rows[0]), *(",".join(row.values()) for row in rows)]
+        else:
+            lines = [json.dumps(row) for row in rows]
+        (folder / "train" / f"metadata.{form}").write_text("\n".join(lines) + "\n")
+        check(load(folder, streaming=streaming), [("", 0), ("", 1), ("", 2)], scene)
+
+
+@both_ways
+def test_what_save_to_disk_wrote(load, tmp_path, scene, pictures, streaming):
+    table = datasets.load_dataset(
+        "parquet",
+        data_files={"train": str(write_parquet(tmp_path / "pairs.parquet", "blurred", "sharp", pictures))},
+        split="train",
+        cache_dir=str(tmp_path / "made"),
+    )
+    names = [("", 0), ("", 1), ("", 2)]
+    table.save_to_disk(str(tmp_path / "one"))
+    check(load(tmp_path / "one", streaming=streaming), names, scene)
+    datasets.DatasetDict(validation=table).save_to_disk(str(tmp_path / "several"))
+    check(load(tmp_path / "several", "val", streaming=streaming), names, scene)
+    for folder, words in (("one", "not divided into splits"), ("several", "one of validation")):
+        with pytest.raises(BadInputError, match=words):
+            load(tmp_path / folder, "test", streaming=streaming)
+
+
+@pytest.mark.parametrize("kind", ["parquet", "tar"])
+def test_streams_reach_workers_that_are_spawned(load, tmp_path, pictures, kind):
+    """Under Python 3.14 workers no longer start by fork, so that what they read has to be pickled."""
+    if kind == "parquet":
+        path = write_parquet(tmp_path / "pairs.parquet", "blurred", "sharp", pictures)
+    else:
+        members = {f"{number}.{role}.png": pair[part] for number, pair in enumerate(pictures)
+                   for part, role in enumerate(("blurred", "sharp"))}  # fmt: skip
+        path = write_tar(tmp_path / "pairs.tar", members)
+    stream = load(path, streaming=True)
+    again = pickle.loads(pickle.dumps(stream))
+    assert [row["frame"] for row in again] == [0, 1, 2]
+    loader = torch.utils.data.DataLoader(
+        stream, batch_size=None, num_workers=1, multiprocessing_context="spawn", collate_fn=_frame_of
+    )
+    assert list(loader) == [0, 1, 2]
+
+
+def _frame_of(row: dict) -> int:
+    return row["frame"]

@@ -278,5 +278,5 @@ def test_the_package_imports_without_datasets(tmp_path):
         [sys.executable, "-c", program], env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True
     )
     assert done.stdout.splitlines() == [
-        f"{name} needs datasets: pip install 'motion-offsets[train]'" for name in ("load_pairs", "load_sequences")
+        f"{name} needs datasets: pip install '.[train]'" for name in ("load_pairs", "load_sequences")
     ], done.stderr

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 _BUILDERS = {".parquet": "parquet", ".arrow": "arrow", ".tar": "webdataset"}
 _HUB_PREFIX = "hf://datasets/"
+# What save_to_disk leaves beside the rows.
+SAVED_TO_DISK = ("dataset_dict.json", "state.json")
 _ROLES = ("blurred", "sharp")
 # Columns of other data sets that name a sample: WebDataset's key.
 _KEY = "__key__"
@@ -47,7 +50,8 @@ def load_columns(
 
 
 def load_rows(source: str, split: str, streaming: bool, cache_dir: str | None, arguments: Mapping[str, Any]) -> Any:
-    """The rows of a Parquet, Arrow or tar file, of a folder of such files, or of ``org/name`` on the Hub.
+    """The rows of a Parquet, Arrow or tar file, of a folder of such files or of one that ``save_to_disk`` wrote, or of
+    ``org/name`` on the Hub.
 
     Raises:
         BadInputError: it does not exist, has no such split, or cannot be read.
@@ -63,6 +67,8 @@ def load_rows(source: str, split: str, streaming: bool, cache_dir: str | None, a
         # A file is not divided into splits, and so is train.
         name = _BUILDERS[path.suffix.lower()]
         given["data_files"] = {"train": [str(path)]}
+    elif is_saved_to_disk(path):
+        return _saved_to_disk(path, split, streaming)
     elif path.is_dir():
         name = str(path)
     try:
@@ -82,6 +88,30 @@ def load_rows(source: str, split: str, streaming: bool, cache_dir: str | None, a
         raise BadInputError(f"{source}: the Hub cannot be reached ({_one_line(error)}); check the network") from error
     except (ValueError, TypeError, OSError) as error:  # an unknown split, a bad argument, damaged files
         raise BadInputError(f"{source}: cannot be loaded ({_one_line(error)})") from error
+
+
+def is_saved_to_disk(folder: Path) -> bool:
+    """Whether a folder is what ``save_to_disk`` of ``datasets`` writes."""
+    return any((folder / name).is_file() for name in SAVED_TO_DISK)
+
+
+def _saved_to_disk(folder: Path, split: str, streaming: bool) -> Any:
+    import datasets
+
+    try:
+        found = datasets.load_from_disk(str(folder))
+    except (OSError, ValueError, KeyError) as error:  # pyarrow's own are among them
+        raise BadInputError(
+            f"{folder}: cannot be read ({_one_line(error)}); give a folder that save_to_disk wrote"
+        ) from error
+    if isinstance(found, datasets.DatasetDict):
+        wanted = next((name for name in (split, split_name(split)) if name in found), None)
+        if wanted is None:
+            raise BadInputError(f"{folder}: holds no split {split!r}; give `split`, one of {', '.join(found)}")
+        found = found[wanted]
+    elif split_name(split) not in ("train", str(found.split)):
+        raise BadInputError(f"{folder}: holds no split {split!r}, as it is not divided into splits")
+    return found.to_iterable_dataset() if streaming else found
 
 
 def _known_split(split: str) -> str:
@@ -196,23 +226,24 @@ def _names_of(keys: Sequence[str] | None, count: int) -> list[tuple[str, int]]:
 
 def _numbered_stream(source: str, data: Any, names: Sequence[str]) -> IterableDataset:
     """The same and the checks, as the rows come by."""
-
-    def complete(row: dict[str, Any], index: int) -> dict[str, Any]:
-        fault = _find_fault(row["blurred"], row["sharp"], index)["fault"]
-        if fault:
-            raise BadInputError(f"{source}: {fault}; replace or remove it")
-        key = row.get(_KEY)
-        ((sequence, frame),) = _names_of([key], 1) if key else [("", index)]
-        return {
-            "blurred": row["blurred"],
-            "sharp": row["sharp"],
-            "sequence": row.get("sequence", sequence),
-            "frame": row.get("frame", frame),
-        }
-
+    complete = partial(_complete, source=source)  # and no closure, which workers that are spawned could not be sent
     spare = [name for name in names if name == _KEY]
     # Features given to map would count as applied already, and nothing would decode the pictures.
     return data.map(complete, with_indices=True, remove_columns=spare).cast(pair_features())
+
+
+def _complete(row: dict[str, Any], index: int, source: str) -> dict[str, Any]:
+    fault = _find_fault(row["blurred"], row["sharp"], index)["fault"]
+    if fault:
+        raise BadInputError(f"{source}: {fault}; replace or remove it")
+    key = row.get(_KEY)
+    ((sequence, frame),) = _names_of([key], 1) if key else [("", index)]
+    return {
+        "blurred": row["blurred"],
+        "sharp": row["sharp"],
+        "sequence": row.get("sequence", sequence),
+        "frame": row.get("frame", frame),
+    }
 
 
 def _one_line(error: BaseException) -> str:

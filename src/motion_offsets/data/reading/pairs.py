@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import io
+import json
 import os
 import re
 import warnings
@@ -51,7 +53,9 @@ def load_pairs(
     ``gopro``          GOPRO_Large as distributed, ``train|test/GOPR…/{blur,blur_gamma,sharp}/NNNNNN.png``
     ``flat``           folders ``blur|blurred|input|lq`` beside ``sharp|target|gt|hq``, at any depth
     ``side-by-side``   pictures whose left half is blurred and whose right half is sharp
-    ``columns``        a data set with two image columns: Hub repo, Parquet or WebDataset files
+    ``columns``        a data set with two image columns: Hub repo, Parquet or WebDataset files, a folder that
+                       ``save_to_disk`` wrote, an ``imagefolder`` whose metadata names both pictures
+                       (``blurred_file_name``, ``sharp_file_name``)
     =================  ============================================================================================
 
     The first three are a folder, read in place, or a ZIP file: streaming reads it in place, too, and otherwise its
@@ -124,6 +128,10 @@ def _holds_files(source: str | os.PathLike[str], path: Path) -> bool:
 
 
 def _recognised(source: str | os.PathLike[str], tree: FileTree, pictures: Sequence[str]) -> str:
+    from .pair_columns import is_saved_to_disk
+
+    if tree.root.is_dir() and (is_saved_to_disk(tree.root) or _tells_pairs(tree)):
+        return "columns"
     if is_gopro(pictures):
         return "gopro"
     if has_roles(pictures):
@@ -140,6 +148,42 @@ def _recognised(source: str | os.PathLike[str], tree: FileTree, pictures: Sequen
         f"{source}: its pictures are in no layout of pairs; put them in two folders, blur and sharp, or name the "
         f"layout: {', '.join(LAYOUTS)}"
     )
+
+
+def _tells_pairs(tree: FileTree) -> bool:
+    """Whether a table beside the pictures names two of them in a row, as ``imagefolder`` of ``datasets`` reads it."""
+    for name in tree.names():
+        reader = _METADATA.get(name.rpartition("/")[2])
+        if reader is not None:
+            try:
+                columns = reader(tree.root / name)
+            except (OSError, ValueError, StopIteration, AttributeError) as error:
+                raise BadInputError(f"{tree.root / name}: cannot be read ({error}); give an intact table") from None
+            return len([column for column in columns if column.endswith("_file_name")]) > 1
+    return False
+
+
+def _csv_columns(path: Path) -> list[str]:
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        return next(csv.reader(file))
+
+
+def _json_columns(path: Path) -> list[str]:
+    with path.open(encoding="utf-8") as file:
+        return list(json.loads(next(file)))
+
+
+def _parquet_columns(path: Path) -> list[str]:
+    import pyarrow.parquet  # comes with datasets
+
+    return pyarrow.parquet.read_schema(path).names
+
+
+_METADATA = {
+    "metadata.csv": _csv_columns,
+    "metadata.jsonl": _json_columns,
+    "metadata.parquet": _parquet_columns,
+}
 
 
 def _look_side_by_side(tree: FileTree, pictures: Sequence[str]) -> bool:

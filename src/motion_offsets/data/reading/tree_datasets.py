@@ -28,7 +28,7 @@ def import_datasets(user: str) -> Any:
     try:
         import datasets
     except ImportError as error:
-        raise BadInputError(f"{user} needs datasets: pip install 'motion-offsets[train]'") from error
+        raise BadInputError(f"{user} needs datasets: pip install '.[train]'") from error
     return datasets
 
 

@@ -24,7 +24,7 @@ BINS = 8
 def check_matplotlib() -> None:
     """Refuse where nothing can be drawn with."""
     if importlib.util.find_spec("matplotlib") is None:
-        raise BadInputError("`figure` needs matplotlib: pip install 'motion-offsets[eval]'")
+        raise BadInputError("`figure` needs matplotlib: pip install '.[eval]'")
 
 
 def draw_motion_curves(rows: Sequence[Row], path: Path) -> None:
