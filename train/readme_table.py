@@ -15,7 +15,7 @@ README, MODELS, RESULTS = ROOT / "README.md", ROOT / "hub" / "models", ROOT / "t
 BEGIN, END = "<!-- figures -->\n", "<!-- /figures -->\n"
 # Results of ours under other settings, which are no peers.
 NOT_PEERS = ("refined",)
-NAMES = {"map": "deconvolution along our motion"}
+NAMES = {"map": "deconvolution along our motion", "dmphn": "DMPHN 1-2-4, published weights (GoPro)"}
 COLUMNS = {
     "bsd-motion-flow": {"sharp frame": ("deblur_psnr", "blurred_psnr")},
     "bsd-dynamic": {
@@ -23,6 +23,7 @@ COLUMNS = {
         "clip": ("video_psnr", "video_psnr_blurred"),
         "trajectory error": ("trajectory_error", "trajectory_error_zero"),
     },
+    "pairs": {"sharp frame": ("deblur_psnr", "blurred_psnr")},
 }
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import socket
 from pathlib import Path
 
@@ -107,13 +106,6 @@ def test_the_figures_are_of_these_weights(name: str) -> None:
     evaluations = read_evaluations(MODELS / name)
     assert evaluations
     assert all(sha256(name) in evaluation["checkpoints"].values() for evaluation in evaluations)
-
-
-def test_the_readme_prints_the_measured_figures() -> None:
-    """A table row that begins with a name of ``evaluate``'s output holds that figure, to the digits it shows."""
-    text = (ROOT / "README.md").read_text()
-    assert re.search(r"^\| `reblur_psnr`", text, re.MULTILINE)
-    assert fill_figures(text, read_evaluations(MODELS / "ma-dmphn"), "README.md") == text
 
 
 @pytest.mark.parametrize("name", bundled_models())

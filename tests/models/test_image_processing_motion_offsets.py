@@ -183,7 +183,7 @@ def test_what_is_no_readable_file(tmp_path):
     (tmp_path / "notes.txt").write_text("no picture at all")
     assert_bad(tmp_path / "notes.txt", "not a picture", "JPEG")
     (tmp_path / "phone.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(100))
-    assert_bad(tmp_path / "phone.heic", "HEIC")
+    assert_bad(tmp_path / "phone.heic", "not a picture")
     assert_bad("a\0b.png", "check the path")
     assert_bad("x" * 5000 + ".png", "check the path")
     with pytest.raises(BadInputError, match="web address"):

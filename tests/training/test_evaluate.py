@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from launching import TRAIN
@@ -114,6 +115,26 @@ def test_gopro_stands_beside_the_paper(pairs: Path, models: list[str]) -> None:
     assert "| quoted by the paper, stack(4)-DMPHN | 31.20 | 0.9453 |" in text
     assert result["tracks"] is result["video_psnr"] is None
     assert "These pairs come without their frames" in text
+
+
+def test_any_folder_of_pairs_stands_beside_doing_nothing(pairs: Path, models: list[str], tmp_path: Path) -> None:
+    """The pairs' gains over the blurred photos, from the pictures themselves."""
+    folder = tmp_path / "pairs"
+    for kind in ("blur", "sharp"):
+        (folder / kind).mkdir(parents=True)
+    blurred, sharp = np.random.default_rng(0).integers(256, size=(2, 2, 64, 80, 3), dtype=np.uint8)
+    for number in range(2):
+        Image.fromarray(blurred[number]).save(folder / "blur" / f"{number}.png")
+        Image.fromarray(sharp[number]).save(folder / "sharp" / f"{number}.png")
+    result = run("pairs", folder, model=models[1], deblurrer=models[3])
+    error = np.square(blurred / 255.0 - sharp / 255.0).mean(axis=(1, 2, 3))
+    assert result["images"] == 2
+    assert result["reblur_psnr_zero"] == pytest.approx(float(np.mean(-10 * np.log10(error))), abs=1e-3)
+    assert result["deblur_gain"] == pytest.approx(result["deblur_psnr"] - result["blurred_psnr"], abs=2e-4)
+    assert result["deblur_gain_lowest"] <= result["deblur_gain"]
+    text = to_markdown(result)
+    assert text.startswith("pairs: 2.")
+    assert f"| {result['deblur_gain']:.2f} | {result['deblur_gain_lowest']:.2f} |" in text
 
 
 def test_an_ablation_stands_beside_the_papers_own(pairs: Path, tmp_path: Path) -> None:

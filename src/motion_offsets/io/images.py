@@ -9,7 +9,7 @@ alpha                     laid over white, as a viewer shows it
 any colours but sRGB      converted to sRGB as the file tells them, see :mod:`motion_offsets.io.colour_profiles`
 HDR (PQ, HLG)             refused
 EXIF orientation          applied, also to PIL images
-animation, several pages  refused; a phone's multi-picture JPEG (MPO) and a layered PSD give their main picture
+several pictures          the main one, or refused; see :mod:`motion_offsets.io.main_picture`
 ========================  ==============================================================================
 
 Whatever cannot be used raises :class:`BadInputError` with one line that names it.
@@ -17,6 +17,7 @@ Whatever cannot be used raises :class:`BadInputError` with one line that names i
 
 from __future__ import annotations
 
+import functools
 import io
 import os
 import struct
@@ -35,6 +36,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from ..errors import BadInputError
 from .colour_profiles import SRGB, Colours, array_to_srgb, code_points, colours_of, picture_to_srgb
 from .deep_pictures import DeepPicture, read_deep
+from .main_picture import DEVELOP, RAW_SUFFIXES, select_main_picture
 
 
 @dataclass(frozen=True)
@@ -70,9 +72,6 @@ DECODER_ERRORS = (
 )
 
 _PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0  # of TIFF
-
-# Formats whose further frames are other views or layers of the one photo.
-_MAIN_PICTURE_FIRST = ("MPO", "PSD")
 
 
 def load_image(source: ImageSource, max_pixels: int = MAX_PIXELS) -> Image.Image:
@@ -111,6 +110,7 @@ def size_of(source: str | os.PathLike[str] | EncodedPhoto, max_pixels: int = MAX
         BadInputError: the photo is missing, no picture, too large or too small.
     """
     with open_photo(source, max_pixels) as image:
+        _select(image, describe(source))
         _check_size(image.width, image.height, max_pixels, describe(source))
         return image.size
 
@@ -163,6 +163,7 @@ def open_photo(source: str | os.PathLike[str] | EncodedPhoto, max_pixels: int) -
         file = io.BytesIO(source.content)
     else:
         _check_file(path)
+    _let_pillow_read_heif()
     try:
         with without_warnings():
             image = Image.open(file)
@@ -178,10 +179,6 @@ def open_photo(source: str | os.PathLike[str] | EncodedPhoto, max_pixels: int) -
         ) from None
     except DECODER_ERRORS as error:
         raise BadInputError(f"{path}: damaged picture ({_one_line(error)}); give an intact file") from None
-    if image.format == "EPS":
-        # Pillow would start another program, Ghostscript, to draw it.
-        image.close()
-        raise BadInputError(f"{path}: is a drawing (EPS), not a photo; save it as a PNG first")
     return image
 
 
@@ -217,27 +214,36 @@ def _check_file(path: Path) -> None:
 
 
 def _decode(image: Image.Image, max_pixels: int, name: str) -> _Decoded:
+    _select(image, name)
     _check_size(image.width, image.height, max_pixels, name)
+    with _damage_named(name):
+        codes = code_points(image)
+        deep = read_deep(image)
+        colours = colours_of(image, codes, name)
+        if deep is not None:
+            return _Decoded(deep, colours)
+        image.load()
+        negative = _is_deep(image) and _is_white_zero(image)
+        picture = _upright(image)
+        if negative:
+            return _Decoded(DeepPicture(np.asarray(picture)[:, :, None], 0, negative=True), colours)
+        return _Decoded(picture, colours)
+
+
+def _select(image: Image.Image, name: str) -> None:
+    with _damage_named(name):
+        select_main_picture(image, name)
+
+
+@contextmanager
+def _damage_named(name: str) -> Iterator[None]:
     try:
         with without_warnings():
-            frames = getattr(image, "n_frames", 1)
-            if frames == 1 or image.format in _MAIN_PICTURE_FIRST:
-                codes = code_points(image)
-                deep = read_deep(image)
-                colours = colours_of(image, codes, name)
-                if deep is not None:
-                    return _Decoded(deep, colours)
-                image.load()
-                negative = _is_deep(image) and _is_white_zero(image)
-                picture = _upright(image)
-                if negative:
-                    return _Decoded(DeepPicture(np.asarray(picture)[:, :, None], 0, negative=True), colours)
-                return _Decoded(picture, colours)
+            yield
     except BadInputError:  # a ValueError, too
         raise
     except (*DECODER_ERRORS, RuntimeError) as error:
         raise BadInputError(f"{name}: damaged or cut short ({_one_line(error)}); give an intact file") from None
-    raise BadInputError(f"{name}: holds {frames} pictures (animation or pages); give a single still picture")
 
 
 def _upright(image: Image.Image) -> Image.Image:
@@ -365,13 +371,26 @@ def _check_range(values: np.ndarray, top: float, advice: str, name: str) -> None
         raise BadInputError(f"{name}: has values from {low:g} to {high:g}; {advice}")
 
 
+@functools.cache
+def _let_pillow_read_heif() -> bool:
+    """Whether HEIC can be read, as the extra "heic" lets it."""
+    try:
+        from pillow_heif import register_heif_opener
+    except (ImportError, OSError):  # not there, or without the library that it needs
+        return False
+    register_heif_opener()
+    return True
+
+
 def _format_hint(path: Path) -> str:
     """Photos that phones and cameras make and that Pillow alone does not read."""
     suffix = path.suffix.lower()
-    if suffix in (".heic", ".heif"):
-        return " (export the HEIC photo as JPEG)"
-    if suffix in (".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2"):
-        return " (develop the raw photo to JPEG, PNG or TIFF)"
+    if suffix in (".heic", ".heif", ".hif") and not _let_pillow_read_heif():
+        return " (pip install pillow-heif lets HEIC be read, or export the photo as JPEG)"
+    if suffix == ".jxl":
+        return " (export the JPEG XL photo as JPEG or PNG)"
+    if suffix in RAW_SUFFIXES:
+        return f" ({DEVELOP})"
     return ""
 
 

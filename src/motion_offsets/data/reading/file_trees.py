@@ -16,6 +16,7 @@ from PIL import Image
 
 from ...errors import BadInputError
 from ...io.images import DECODER_ERRORS
+from ...io.main_picture import select_main_picture
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm")
 MOST_FAULTS_SHOWN = 5
@@ -85,6 +86,8 @@ def picture_size(data: bytes) -> tuple[int, int]:
         raise BadInputError("is empty (0 bytes)")
     try:
         with Image.open(io.BytesIO(data)) as image:
+            if select_main_picture(image, "it"):  # datasets decodes the first, whatever it is
+                raise BadInputError("cannot be read (its photo comes after a preview; save it as a plain TIFF)")
             width, height = image.size
             # Without orientation data in a PNG's head, Pillow would decode all of it to look for some at the end.
             marked = image.format != "PNG" or "exif" in image.info
@@ -96,6 +99,8 @@ def picture_size(data: bytes) -> tuple[int, int]:
                 return width, height
             image.draft(None, (image.width // 8, image.height // 8))
             image.load()
+    except BadInputError as error:  # a ValueError too
+        raise BadInputError(str(error).removeprefix("it: ")) from None
     except (*DECODER_ERRORS, Image.DecompressionBombError) as error:
         reason = " ".join(str(error).split()).partition(" <_io")[0]
         raise BadInputError(f"cannot be read ({reason or type(error).__name__})") from None

@@ -37,7 +37,7 @@ def to_markdown(result: dict[str, Any]) -> str:
     """A result as Markdown tables: beside the paper's figures, or beside what doing nothing scores."""
     if result["benchmark"] == "unblurred":
         return "\n\n".join([_unblurred_table(result), _runtime_table(result), _size_table(result)])
-    tables = {"bsd-dynamic": _dynamic_tables, "gopro": _gopro_tables}
+    tables = {"bsd-dynamic": _dynamic_tables, "gopro": _gopro_tables, "pairs": _pairs_tables}
     parts = [tables.get(result["benchmark"], _motion_flow_tables)(result), _flat_regions(result)]
     if result.get("tracks") is not None:
         parts.append(_track_table(result))
@@ -219,6 +219,18 @@ def _gopro_tables(result: dict[str, Any]) -> str:
             _markdown_table(deblur),
         ]
     )
+
+
+def _pairs_tables(result: dict[str, Any]) -> str:
+    reblur: list[tuple[Any, ...]] = [("", "reblur PSNR", "reblur SSIM")]
+    reblur.append((f"ours, {result['model']}", result["reblur_psnr"], result["reblur_ssim"]))
+    reblur.append(("no motion at all", result["reblur_psnr_zero"], result["reblur_ssim_zero"]))
+    deblur: list[tuple[Any, ...]] = [("", "PSNR", "SSIM", "mean gain", "lowest gain")]
+    if result["deblurrer"] is not None:
+        gains = (result["deblur_gain"], result["deblur_gain_lowest"])
+        deblur.append((f"ours, {result['deblurrer']}", result["deblur_psnr"], result["deblur_ssim"], *gains))
+    deblur.append(("blurred", result["blurred_psnr"], result["blurred_ssim"], 0.0, 0.0))
+    return "\n\n".join([f"pairs: {result['images']}.", _markdown_table(reblur), _markdown_table(deblur)])
 
 
 def _paper_row(result: dict[str, Any]) -> str:
