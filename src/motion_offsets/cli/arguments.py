@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import BadInputError
-from ..io.photo_files import result_names
+from ..io.photo_files import real_path, result_names
 from ..pipelines.from_names import load_pipeline
 from ..runtime.devices import pick_device, pick_dtype
 
@@ -32,9 +32,9 @@ def picture_targets(photos: Sequence[Path], output: Path) -> list[Path]:
 
 def check_not_photos(targets: Sequence[Path], photos: Sequence[Path]) -> None:
     """Refuse to write a result over one of the photos it is made from."""
-    originals = {photo.resolve() for photo in photos}
+    originals = {real_path(photo) for photo in photos}
     for target in targets:
-        if target.resolve() in originals:
+        if real_path(target) in originals:
             raise BadInputError(f"{target}: is one of the photos and would be overwritten; give another output")
 
 

@@ -18,7 +18,7 @@ from ..models.hub import DEFAULT_ESTIMATOR
 from ..runtime.memory import parse_memory
 from .arguments import prepare
 from .options import Deblurrer, Debug, Device, Dtype, Location, MaxMemory, Model, Output, Sources
-from .reporting import report
+from .reporting import report, say, tell_passed_over
 
 if TYPE_CHECKING:
     from ..extraction.batch import Outcome
@@ -67,7 +67,7 @@ def extract_sources(
                 if outcome.error is not None:
                     codes.add(report_error(outcome.error, outcome.name))
                 else:
-                    typer.echo(f"{outcome.name} -> {outcome.target} ({_summary(outcome.report)})")
+                    say(f"{outcome.name} -> {outcome.target} ({_summary(outcome.report)})")
 
         BatchExtraction(
             pipe,
@@ -213,6 +213,7 @@ def extract(
         raise BadInputError(f"--refine is {refine}; give a number of steps such as 20, or 0 for none")
     part = Share(shard_index, num_shards)
     sources, out = find_sources(photos, split, column), Path(output).expanduser()
+    tell_passed_over(photos)
     check_output_folder(out)
     with joined_processes() as process:
         pipe, autocast = prepare(model, deblurrer, process.device(device), dtype)

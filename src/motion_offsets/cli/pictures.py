@@ -15,7 +15,7 @@ from ..models.hub import DEFAULT_ESTIMATOR
 from ..runtime.memory import parse_memory
 from .arguments import check_not_photos, picture_targets, prepare
 from .options import Deblurrer, Debug, Device, Dtype, Location, MaxMemory, Model, Output, Photos
-from .reporting import for_each
+from .reporting import for_each, say, tell_passed_over
 
 if TYPE_CHECKING:
     import torch
@@ -101,6 +101,7 @@ def _make_pictures(
 ) -> None:
     """Make and save one picture a photo."""
     memory, found, out = parse_memory(max_memory), find_photos(photos), Path(output).expanduser()
+    tell_passed_over(photos)
     targets = picture_targets(found, out)
     check_not_photos(targets, found)
     check_output_folder(targets[0].parent)
@@ -108,7 +109,7 @@ def _make_pictures(
 
     def work(index: int, photo: Path) -> None:
         _save_whole(make(pipe, photo, memory, autocast), targets[index], photo, location)
-        typer.echo(f"{photo} -> {targets[index]}")
+        say(f"{photo} -> {targets[index]}")
 
     for_each(found, work, debug)
 
@@ -156,4 +157,4 @@ def reblur(
     basis = trajectory_basis(motion.trajectory, sample_times(motion.num_samples), motion.num_samples)
     blurred = expose(pixel_values, motion.control_points, basis, gamma=gamma)
     _save_whole(processor.post_process(blurred)[0], target, Path(sharp), location)
-    typer.echo(f"{sharp} -> {target}")
+    say(f"{sharp} -> {target}")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import typer
 
 from ..errors import BadInputError, name_arguments
+from ..io.photo_files import passed_over
 
 BAD_INPUT, OUR_FAULT = 2, 1
 
@@ -46,11 +47,30 @@ def report(error: Exception, subject: str = "") -> int:
     message = name_arguments(" ".join(str(error).split()), flag)
     named = f"{subject}: " if subject and subject not in message else ""
     if isinstance(error, BadInputError):
-        typer.echo(f"error: {named}{message}", err=True)
+        say(f"error: {named}{message}", err=True)
         return BAD_INPUT
     fault = f"{type(error).__name__}: {message[:200]}"
-    typer.echo(f"error: {named}a fault of this program, which --debug locates ({fault})", err=True)
+    say(f"error: {named}a fault of this program, which --debug locates ({fault})", err=True)
     return OUR_FAULT
+
+
+def say(line: str, err: bool = False) -> None:
+    """Print a line; what of a file's name is no text appears with backslashes."""
+    typer.echo(line.encode(errors="backslashreplace").decode(), err=err)
+
+
+MOST_NAMES = 3
+
+
+def tell_passed_over(arguments: Sequence[str]) -> None:
+    """Name, on standard error, the pictures in the given folders that are not read."""
+    for folder, names in passed_over(arguments).items():
+        shown = ", ".join(names[:MOST_NAMES]) + (", ..." if len(names) > MOST_NAMES else "")
+        count = "1 picture is" if len(names) == 1 else f"{len(names)} pictures are"
+        say(
+            f"{folder}: {count} passed over ({shown}); develop raw photos, and save others as JPEG, PNG or TIFF",
+            err=True,
+        )
 
 
 def for_each(photos: list[Path], work: Callable[[int, Path], None], debug: bool) -> None:

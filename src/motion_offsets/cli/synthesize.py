@@ -10,8 +10,8 @@ from tqdm import tqdm
 
 from ..errors import BadInputError
 from ..io.atomic import check_output_folder
-from ..io.photo_files import find_photos, result_names
-from .reporting import report
+from ..io.photo_files import find_photos, real_path, result_names
+from .reporting import report, say
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".mkv", ".avi", ".webm", ".mts", ".m2ts")
 
@@ -87,9 +87,9 @@ def synthesize(
                 raise
             codes.add(report(error, str(source)))
             continue
-        typer.echo(f"{source}: {result.made} pairs made, {result.kept} kept" + _unused(recipe, result.skipped))
+        say(f"{source}: {result.made} pairs made, {result.kept} kept" + _unused(recipe, result.skipped))
     synthesis.finish()
-    typer.echo(f"{out}: {len(synthesis)} pairs")
+    say(f"{out}: {len(synthesis)} pairs")
     if codes:
         raise typer.Exit(min(codes))
     if push_to_hub is not None:
@@ -131,7 +131,7 @@ def find_videos(arguments: list[str]) -> list[Path]:
                     f"{path}: the folder holds no video; give one, or a --recipe that blurs sharp photos"
                 )
         for video in videos:
-            found.setdefault(video.resolve(), video)
+            found.setdefault(real_path(video), video)
     return list(found.values())
 
 

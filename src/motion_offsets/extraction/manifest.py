@@ -152,7 +152,8 @@ class Manifest:
 
     def _write(self, line: Mapping[str, Any]) -> None:
         try:
-            self._file.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
+            # A name that is not UTF-8 holds lone surrogates: as backslashes they are JSON's own escapes.
+            self._file.write(json.dumps(line, ensure_ascii=False).encode(errors="backslashreplace") + b"\n")
             self._file.flush()
             os.fsync(self._file.fileno())
         except OSError as error:

@@ -6,6 +6,7 @@ import glob
 import hashlib
 import os
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,16 @@ if TYPE_CHECKING:
     import numpy as np
 
 # Suffixes looked for in a folder; a file that is named outright may have any.
-PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".ppm", ".pgm", ".jp2", ".avif", ".gif")
+PHOTO_SUFFIXES = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff"),
+    *(".bmp", ".ppm", ".pgm", ".jp2", ".avif", ".gif"),
+    *((".heic", ".heif") if find_spec("pillow_heif") else ()),
+)
+# Of pictures that are not read: camera makers' raw files, and formats that need more than Pillow.
+OTHER_PICTURES = (
+    *(".dng", ".cr2", ".cr3", ".nef", ".nrw", ".arw", ".orf", ".rw2", ".raf", ".pef", ".srw", ".raw"),
+    *(".heic", ".heif", ".hif", ".jxl", ".psd", ".exr", ".hdr", ".svg"),
+)
 # Most decoded photos that a process keeps, bytes.
 KEPT_BYTES = 2_000_000_000
 
@@ -39,7 +49,7 @@ def list_photos(folders: str | Path | Sequence[str | Path]) -> list[Path]:
 
 def seed_of_name(photo: str | Path) -> int:
     """The seed that a photo's name stands for, without its folder and suffix: the same in every run, anywhere."""
-    return int.from_bytes(hashlib.sha256(Path(photo).stem.encode()).digest()[:16], "big")
+    return int.from_bytes(hashlib.sha256(os.fsencode(Path(photo).stem)).digest()[:16], "big")
 
 
 def read_photo(path: str | Path) -> np.ndarray:
@@ -89,8 +99,27 @@ def find_photos(arguments: Sequence[str]) -> list[Path]:
     found: dict[Path, Path] = {}
     for argument in arguments:
         for path in _expand(argument):
-            found.setdefault(path.resolve(), path)
+            found.setdefault(real_path(path), path)
     return list(found.values())
+
+
+def passed_over(arguments: Sequence[str]) -> dict[Path, list[str]]:
+    """By folder among the arguments, the names of pictures in it that :func:`find_photos` leaves out."""
+    found = {}
+    for folder in (Path(argument).expanduser() for argument in arguments):
+        if folder.is_dir():
+            suffixes = {entry.name: entry.suffix.lower() for entry in sorted(folder.iterdir())}
+            others = [
+                name for name, suffix in suffixes.items() if suffix in OTHER_PICTURES and suffix not in PHOTO_SUFFIXES
+            ]
+            if others:
+                found[folder] = others
+    return found
+
+
+def real_path(path: Path) -> Path:
+    """A path without links; unlike ``Path.resolve``, a loop of links is no error here but where it is read."""
+    return Path(os.path.realpath(path))
 
 
 def _expand(argument: str) -> list[Path]:

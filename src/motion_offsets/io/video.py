@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import math
 import os
+import shutil
+import tempfile
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from fractions import Fraction
 from itertools import pairwise
 from numbers import Integral, Real
@@ -143,10 +146,27 @@ def ping_pong(frames: Sequence[_Item]) -> list[_Item]:
     return [*frames, *frames[-2:0:-1]]
 
 
+@contextmanager
+def _utf8_name(path: Path) -> Iterator[str]:
+    """The name of a file to write, for a library that takes no bytes: one that is not UTF-8 is given at the end."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        with tempfile.TemporaryDirectory() as folder:
+            beside = Path(folder) / f"file{path.suffix}"
+            yield str(beside)
+            shutil.copyfile(beside, path)
+    else:
+        yield str(path)
+
+
 def _encode(arrays: Iterable[np.ndarray], path: Path, rate: Fraction, size: tuple[int, int]) -> None:
     # No B-frames: no edit list, so that every player starts on the first frame and counts all of them.
     options = {"crf": "18", "preset": "medium", "profile": "high", "bf": "0"}
-    with av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"}) as container:
+    with (
+        _utf8_name(path) as named,
+        av.open(named, "w", format="mp4", options={"movflags": "+faststart"}) as container,
+    ):
         stream = container.add_stream("libx264", rate=rate, options=options)
         stream.width, stream.height = size[0] + size[0] % 2, size[1] + size[1] % 2
         stream.pix_fmt = "yuv420p"

@@ -280,3 +280,21 @@ def test_the_package_imports_without_datasets(tmp_path):
     assert done.stdout.splitlines() == [
         f"{name} needs datasets: pip install '.[train]'" for name in ("load_pairs", "load_sequences")
     ], done.stderr
+
+
+def test_links_within_a_folder_give_no_pair_twice(load, tmp_path: Path, generator: np.random.Generator) -> None:
+    """``latest -> .`` and ``up -> ..`` are loops; ``near`` and ``more`` lead to two other places."""
+    pictures = generator.integers(256, size=(8, 16, 20, 3), dtype=np.uint8)
+    for number, (folder, kind) in enumerate(
+        (folder, kind) for folder in ("pairs", "far") for kind in ("blur", "sharp")
+    ):
+        (tmp_path / folder / kind).mkdir(parents=True, exist_ok=True)
+        for frame in range(2):
+            Image.fromarray(pictures[2 * number + frame]).save(tmp_path / folder / kind / f"{frame}.png")
+    (tmp_path / "pairs" / "latest").symlink_to(".")
+    (tmp_path / "pairs" / "blur" / "up").symlink_to("..")
+    assert len(load(tmp_path / "pairs")) == 2
+    (tmp_path / "all").mkdir()
+    (tmp_path / "all" / "near").symlink_to(tmp_path / "pairs")
+    (tmp_path / "all" / "more").symlink_to(tmp_path / "far")
+    assert len(load(tmp_path / "all")) == 4

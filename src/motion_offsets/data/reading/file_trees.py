@@ -115,8 +115,20 @@ def listed(faults: Iterable[str], count: int) -> str:
 
 def _folder_names(root: Path) -> list[str]:
     found = []
+    tree = os.path.realpath(root)
+    seen = {tree}
+
+    def leads_on(path: str) -> bool:
+        """Whether a folder is entered: not by a link to one of the same tree, and none twice, so that no loop is."""
+        target = os.path.realpath(path)
+        if target in seen or (os.path.islink(path) and os.path.commonpath([tree, target]) == tree):
+            return False
+        seen.add(target)
+        return True
+
     for folder, folders, files in os.walk(root, onerror=_refuse_folder, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith(".")]
+        visible = [name for name in sorted(folders) if not name.startswith(".")]
+        folders[:] = [name for name in visible if leads_on(os.path.join(folder, name))]
         inside = Path(folder).relative_to(root)
         found += [(inside / name).as_posix() for name in files]
     return found

@@ -189,7 +189,7 @@ class DynamicCases:
 
     def case(self, photo: Path) -> DynamicCase:
         """The case of one photo, from the cache if it is there."""
-        key = hashlib.sha256(self._objects_digest + photo.name.encode() + photo.read_bytes()).hexdigest()[:20]
+        key = hashlib.sha256(self._objects_digest + os.fsencode(photo.name) + photo.read_bytes()).hexdigest()[:20]
         kept = self.cache / "bsd-dynamic" / f"{photo.stem}-{key}.npz"
         if kept.is_file():
             try:
