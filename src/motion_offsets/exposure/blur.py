@@ -104,7 +104,8 @@ def _average(sharp: Tensor, control_points: Tensor, basis: Tensor, padding_mode:
     _check(sharp, control_points, basis, padding_mode)
     if sharp.shape[0] == 0:
         return sharp[..., : control_points.shape[2], : control_points.shape[3]]
-    if not forward_mode() and fused(sharp, control_points):
+    # An exported graph has to run where this package is not.
+    if not torch.compiler.is_exporting() and not forward_mode() and fused(sharp, control_points):
         return expose_fused(sharp, control_points, basis, padding_mode == "zeros")
     return expose_plain(sharp, control_points, basis, padding_mode)
 
