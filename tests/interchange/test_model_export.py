@@ -75,8 +75,12 @@ def exported(both: dict[bool, ExportReport]) -> ExportReport:
 def test_a_motion_guided_deblurrer_takes_the_motion(suffix: str, tmp_path: Path) -> None:
     """What is written is compared with the model at sizes that are no multiples of its strides."""
     config = MotionGuidedConfig(
-        **{"widths": (4, 8), "encoder_blocks": (0, 1), "decoder_blocks": (1,)},
-        **{"deconvolution_steps": (1,), "path_distances": (2.0,), "num_samples": 3},
+        widths=(4, 8),
+        encoder_blocks=(0, 1),
+        decoder_blocks=(1,),
+        deconvolution_steps=(1,),
+        path_distances=(2.0,),
+        num_samples=3,
     )
     model = MotionGuidedForImageDeblurring(config).eval()
     torch.nn.init.normal_(model.stages[0].unet.head.weight, std=0.05)

@@ -87,7 +87,8 @@ def _stored_type(entry: dict[str, Any]) -> str:
 
 
 def _join_shards(file: Path, paths: list[str], expected: int) -> bytearray:
-    data, lengths = bytearray(), []
+    data = bytearray()
+    lengths: list[int] = []
     for name in paths:
         shard = file.parent / name
         if Path(name).name != name:

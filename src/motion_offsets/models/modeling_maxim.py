@@ -8,7 +8,7 @@ the decoder's maps into an image and into the features that the next stage fuses
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -150,13 +150,16 @@ class Stage(nn.Module):
         gating = maps
         for level in reversed(range(len(encoded))):
             met = torch.cat(
-                [skip(each) for skip, each in zip(self.encoder_skips[level], encoded, strict=True)], dim=-1
+                [skip(each) for skip, each in zip(self._skips_to(self.encoder_skips, level), encoded, strict=True)],
+                dim=-1,
             )
             skip, gating = self.gatings[level](met, gating)
             skips.insert(0, skip)
         decoded: list[Tensor] = []
         for level in reversed(range(len(encoded))):
-            met_again = [skip(each) for skip, each in zip(self.decoder_skips[level], skips, strict=True)]
+            met_again = [
+                skip(each) for skip, each in zip(self._skips_to(self.decoder_skips, level), skips, strict=True)
+            ]
             maps = self.decoders[level](maps, met_again[::-1])  # coarse before fine, as published
             decoded.insert(0, maps)
         if self.output is not None:
@@ -165,11 +168,15 @@ class Stage(nn.Module):
         combined = [first + second for first, second in zip(encoded, decoded, strict=True)]
         return [image for _, image in found], StageMaps([features for features, _ in found], combined)
 
+    @staticmethod
+    def _skips_to(levels: nn.ModuleList, level: int) -> nn.ModuleList:
+        return cast(nn.ModuleList, levels[level])
+
     def _encode(self, photos: list[Tensor], before: StageMaps | None) -> tuple[list[Tensor], Tensor]:
         encoded: list[Tensor] = []
         maps: Tensor | None = None
         for level, photo in enumerate(photos):
-            image = self.inputs[level](photo.to(self.inputs[level].weight.dtype))
+            image = self.inputs[level](photo.to(cast(nn.Conv2d, self.inputs[level]).weight.dtype))
             if before is not None:
                 image, _ = self.fusions[level](image, before.features[level])
             combined = None if before is None else before.combined[level]
@@ -323,8 +330,8 @@ def _losses(images: list[list[Tensor]], sharps: list[Tensor]) -> dict[str, Tenso
     losses: dict[str, Tensor] = {}
     for number, found in enumerate(images, 1):
         pairs = [(image.float(), sharp.float()) for image, sharp in zip(found, sharps, strict=False)]
-        losses[f"charbonnier_{number}"] = sum(_charbonnier(*pair) for pair in pairs)
-        losses[f"frequency_{number}"] = FREQUENCY_WEIGHT * sum(_frequency(*pair) for pair in pairs)
+        losses[f"charbonnier_{number}"] = torch.stack([_charbonnier(*pair) for pair in pairs]).sum()
+        losses[f"frequency_{number}"] = FREQUENCY_WEIGHT * torch.stack([_frequency(*pair) for pair in pairs]).sum()
     return losses
 
 
