@@ -1,11 +1,11 @@
 """Configuration of the motion-aware DMPHN deblurrer (section 5.1); DMPHN and stack(n)-DMPHN are configs of it."""
 
-import math
 from typing import Any, ClassVar
 
 from transformers import PreTrainedConfig
 
 from ..errors import BadInputError
+from .config_checks import is_integer, is_number, require
 from .configuration_etraj import EtrajConfig, is_estimator
 from .hub import BundledNamesMixin
 from .remote_code import SavedWithCodeMixin
@@ -79,37 +79,27 @@ class MaDmphnConfig(BundledNamesMixin, SavedWithCodeMixin, PreTrainedConfig):
         return written
 
     def _check_values(self) -> None:
-        _require(self, "levels", self.levels in LEVELS, f"one of {', '.join(map(str, LEVELS))}")
+        require(self, "levels", self.levels in LEVELS, f"has to be one of {', '.join(map(str, LEVELS))}")
         for name in ("num_stacks", "base_channels"):
-            valid = _is_number(getattr(self, name), int) and getattr(self, name) >= 1
-            _require(self, name, valid, "an integer from 1 up")
+            require(self, name, is_integer(getattr(self, name), 1), "has to be an integer from 1 up")
         for name in ("motion_aware", "residual_output"):
-            _require(self, name, isinstance(getattr(self, name), bool), "True or False")
+            require(self, name, isinstance(getattr(self, name), bool), "has to be True or False")
         stages = self.motion_aware_stages
         valid = isinstance(stages, tuple) and set(stages) <= set(STAGES) and len(set(stages)) == len(stages) > 0
-        _require(self, "motion_aware_stages", valid, f"one or more of {STAGES}, each once")
-        _require(self, "alpha", _is_number(self.alpha, (int, float)) and self.alpha > 0, "a positive number")
+        require(self, "motion_aware_stages", valid, f"has to be one or more of {STAGES}, each once")
+        require(self, "alpha", is_number(self.alpha) and self.alpha > 0, "has to be a positive number")
         valid = self.motion_padding_mode in PADDING_MODES
-        _require(self, "motion_padding_mode", valid, f"one of {', '.join(PADDING_MODES)}")
+        require(self, "motion_padding_mode", valid, f"has to be one of {', '.join(PADDING_MODES)}")
         valid = isinstance(self.tap_times, tuple) and len(self.tap_times) == TAPS
-        valid = valid and all(_is_number(time, (int, float)) and -1 <= time <= 1 for time in self.tap_times)
-        _require(self, "tap_times", valid, f"{TAPS} exposure times in [-1, 1]")
+        valid = valid and all(is_number(time) and -1 <= time <= 1 for time in self.tap_times)
+        require(self, "tap_times", valid, f"has to be {TAPS} exposure times in [-1, 1]")
         valid = self.estimator_config is None or is_estimator(self.estimator_config)
-        _require(self, "estimator_config", valid, "None, a dict or an EtrajConfig")
+        require(self, "estimator_config", valid, "has to be None, a dict or an EtrajConfig")
         if self.estimator_config is not None and not self.motion_aware:
             raise BadInputError(
                 "estimator_config is given and motion_aware is False, so that nothing would use the estimator; it has "
                 "to be motion_aware=True or estimator_config=None"
             )
-
-
-def _is_number(value: Any, kind: type | tuple[type, ...]) -> bool:
-    return isinstance(value, kind) and not isinstance(value, bool) and math.isfinite(value)  # type: ignore[arg-type]
-
-
-def _require(config: MaDmphnConfig, name: str, valid: bool, right: str) -> None:
-    if not valid:
-        raise BadInputError(f"{name} is {getattr(config, name)!r}; it has to be {right}")
 
 
 __all__ = ["MaDmphnConfig"]

@@ -4,7 +4,7 @@ from typing import Any, ClassVar
 
 from transformers import PreTrainedConfig
 
-from ..errors import BadInputError
+from .config_checks import is_integer, require
 from .hub import BundledNamesMixin
 from .remote_code import SavedWithCodeMixin
 
@@ -39,23 +39,18 @@ class MaximConfig(BundledNamesMixin, SavedWithCodeMixin, PreTrainedConfig):
         if isinstance(self.block_sizes, list):  # JSON knows no tuples
             self.block_sizes = tuple(self.block_sizes)
         for name in ("num_stages", "base_channels", "num_blocks", "num_bottleneck_blocks"):
-            if not _is_positive(getattr(self, name)):
-                raise BadInputError(f"{name} is {getattr(self, name)!r}; it must be an integer from 1 up")
-        if self.base_channels % 4:  # channel attention squeezes to a quarter
-            raise BadInputError(f"base_channels is {self.base_channels}; it must be a multiple of 4")
+            require(self, name, is_integer(getattr(self, name), 1), "must be an integer from 1 up")
+        # Channel attention squeezes to a quarter.
+        require(self, "base_channels", self.base_channels % 4 == 0, "must be a multiple of 4")
         sizes = self.block_sizes
-        if not isinstance(sizes, tuple) or len(sizes) < 2 or not all(map(_is_positive, sizes)):
-            raise BadInputError(f"block_sizes is {sizes!r}; it must hold two or more integers from 1 up")
+        valid = isinstance(sizes, tuple) and len(sizes) >= 2 and all(is_integer(size, 1) for size in sizes)
+        require(self, "block_sizes", valid, "must hold two or more integers from 1 up")
         super().__post_init__(**kwargs)
 
     @property
     def motion_aware(self) -> bool:
         """Always ``False``: the network sees the photo alone."""
         return False
-
-
-def _is_positive(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
 
 
 __all__ = ["MaximConfig"]

@@ -1,12 +1,12 @@
 """Configuration of the motion-guided deblurrer: a few steps of deconvolution along the trajectories, then a U-Net."""
 
-import math
 from typing import Any, ClassVar
 
 from transformers import PreTrainedConfig
 
 from ..errors import BadInputError
 from ..exposure.trajectories import check_num_samples, num_control_points
+from .config_checks import is_integer, is_number, require
 from .configuration_etraj import EtrajConfig, is_estimator
 from .hub import BundledNamesMixin
 from .remote_code import SavedWithCodeMixin
@@ -90,47 +90,36 @@ class MotionGuidedConfig(BundledNamesMixin, SavedWithCodeMixin, PreTrainedConfig
 
     def _check_values(self) -> None:
         levels = len(self.widths) if isinstance(self.widths, tuple) else 0
-        valid = levels >= 2 and all(_is_whole(width, 1) for width in self.widths)
-        _require(self, "widths", valid, "two or more positive integers")
+        valid = levels >= 2 and all(is_integer(width, 1) for width in self.widths)
+        require(self, "widths", valid, "must be two or more positive integers")
         for name, length in (("encoder_blocks", levels), ("decoder_blocks", levels - 1)):
             counts = getattr(self, name)
-            valid = isinstance(counts, tuple) and len(counts) == length and all(_is_whole(c, 0) for c in counts)
-            _require(self, name, valid, f"{length} integers from 0 up, as widths is {self.widths}")
-        _require(self, "num_stages", _is_whole(self.num_stages, 1), "an integer from 1 up")
+            valid = isinstance(counts, tuple) and len(counts) == length and all(is_integer(c, 0) for c in counts)
+            require(self, name, valid, f"must be {length} integers from 0 up, as widths is {self.widths}")
+        require(self, "num_stages", is_integer(self.num_stages, 1), "must be an integer from 1 up")
         steps = self.deconvolution_steps
-        valid = isinstance(steps, tuple) and all(_is_whole(step, 1) for step in steps)
-        _require(self, "deconvolution_steps", valid and list(steps) == sorted(set(steps)), "rising positive integers")
+        valid = isinstance(steps, tuple) and all(is_integer(step, 1) for step in steps)
+        valid = valid and list(steps) == sorted(set(steps))
+        require(self, "deconvolution_steps", valid, "must be rising positive integers")
         distances = self.path_distances
-        valid = isinstance(distances, tuple) and all(_is_number(one) and one > 0 for one in distances)
-        _require(self, "path_distances", valid, "positive numbers such as (0.5, 1.0)")
+        valid = isinstance(distances, tuple) and all(is_number(one) and one > 0 for one in distances)
+        require(self, "path_distances", valid, "must be positive numbers such as (0.5, 1.0)")
         size = self.step_size
-        valid = _is_number(size) and 0 < size <= 1
-        _require(self, "step_size", valid, "a number above 0 and at most 1")
+        valid = is_number(size) and 0 < size <= 1
+        require(self, "step_size", valid, "must be a number above 0 and at most 1")
         check_num_samples(self.num_samples)
         num_control_points(self.trajectory, self.num_samples)
-        _require(self, "trajectory", self.trajectory != "zero-constraint", "a trajectory whose order in time is known")
-        _require(self, "padding_mode", self.padding_mode in PADDING_MODES, "zeros or border")
+        valid = self.trajectory != "zero-constraint"
+        require(self, "trajectory", valid, "must be a trajectory whose order in time is known")
+        require(self, "padding_mode", self.padding_mode in PADDING_MODES, "must be zeros or border")
         estimator: Any = self.estimator_config
         valid = estimator is None or is_estimator(estimator)
-        _require(self, "estimator_config", valid, "None, a dict or an EtrajConfig")
+        require(self, "estimator_config", valid, "must be None, a dict or an EtrajConfig")
         if estimator is not None and estimator.trajectory != self.trajectory:
             raise BadInputError(
                 f"trajectory is {self.trajectory!r} and that of estimator_config {estimator.trajectory!r}; "
                 "both must be the same"
             )
-
-
-def _is_whole(value: Any, smallest: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= smallest
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _require(config: MotionGuidedConfig, name: str, valid: bool, right: str) -> None:
-    if not valid:
-        raise BadInputError(f"{name} is {getattr(config, name)!r}; it must be {right}")
 
 
 __all__ = ["MotionGuidedConfig"]
