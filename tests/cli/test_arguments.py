@@ -86,12 +86,15 @@ def test_output_below_a_file_is_refused(tmp_path: Path) -> None:
             check_output_folder(path)
 
 
-@pytest.mark.parametrize(("text", "size"), [("4GB", 4e9), ("800 mb", 8e8), ("4", 4e9), ("1.5g", 1.5e9), (".5", 5e8)])
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("4GB", 4e9), ("800 mb", 8e8), ("4", 4e9), ("1.5g", 1.5e9), (".5", 5e8), ("4GiB", 2**32), ("1 mib", 2**20)],
+)
 def test_memory(text: str, size: float) -> None:
     assert parse_memory(text) == size
 
 
-@pytest.mark.parametrize("text", ["", "0", "-1GB", "lots", "4TB", "nan"])
+@pytest.mark.parametrize("text", ["", "0", "-1GB", "lots", "4TB", "nan", "4i", "4iB"])
 def test_no_amount_of_memory(text: str) -> None:
     with pytest.raises(BadInputError, match="4GB or 800MB"):
         parse_memory(text)

@@ -12,6 +12,7 @@ from tiny_models import save_tiny_models
 from typer.testing import CliRunner
 
 from motion_offsets.cli.app import app
+from motion_offsets.io.path_names import as_path
 from motion_offsets.io.photo_files import find_photos, passed_over, seed_of_name
 
 
@@ -71,3 +72,34 @@ def test_a_folder_with_such_a_name_is_extracted_whole_and_taken_up(odd_name: Pat
     again = CliRunner().invoke(app, [*command, "--resume"])
     assert again.exit_code == 0
     assert again.stdout.count("was there") == 3
+
+
+def test_a_name_that_begins_with_a_tilde(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    make(tmp_path / "~nobody-of-that-name.jpg")
+    assert find_photos(["~nobody-of-that-name.jpg"]) == [Path("~nobody-of-that-name.jpg")]
+    assert as_path("~") == Path.home()
+    assert as_path("~nobody-of-that-name/x") == Path("~nobody-of-that-name/x")
+
+
+@pytest.mark.parametrize(
+    "command", [["deblur", "", "-o", "out"], ["deblur", "a.jpg", "-o", ""], ["extract", "", "-o", "o"]]
+)
+def test_an_empty_name_is_not_the_current_folder(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    make(tmp_path / "a.jpg")
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 2
+    assert "'' is an empty name" in result.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["a.jpg"]
+
+
+def test_a_part_without_photos_says_so(tmp_path: Path) -> None:
+    make(tmp_path / "a.jpg")
+    command = ["extract", tmp_path / "a.jpg", "-o", tmp_path / "out", "--num-shards", 100, "--shard-index", 7]
+    result = CliRunner().invoke(app, [str(each) for each in command])
+    assert result.exit_code == 0
+    assert "part 7 of 100 has nothing to do: there are 1 photos" in result.stderr
+    assert not (tmp_path / "out").exists()

@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from ..errors import BadInputError
 from ..io.atomic import check_output_folder
+from ..io.path_names import as_path
 from ..models.hub import DEFAULT_ESTIMATOR
 from ..runtime.memory import parse_memory
 from .arguments import prepare
@@ -212,8 +213,11 @@ def extract(
     if refine < 0:
         raise BadInputError(f"--refine is {refine}; give a number of steps such as 20, or 0 for none")
     part = Share(shard_index, num_shards)
-    sources, out = find_sources(photos, split, column), Path(output).expanduser()
+    sources, out = find_sources(photos, split, column), as_path(output)
     tell_passed_over(photos)
+    if sources.count(part) == 0:
+        say(f"part {shard_index} of {num_shards} has nothing to do: there are {len(sources.photos)} photos", err=True)
+        return
     check_output_folder(out)
     with joined_processes() as process:
         pipe, autocast = prepare(model, deblurrer, process.device(device), dtype)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import BadInputError
+from ..io.path_names import as_path
 from ..runtime.memory import parse_memory
 from ..version import __version__
 from .arguments import quiet
@@ -41,7 +42,7 @@ def convert(
     from ..io.atomic import whole_folder
 
     quiet()
-    target = Path(output).expanduser()
+    target = as_path(output)
     with whole_folder(target, CONVERTED_NAMES) as folder:
         model = converted(source, trajectory, stacks)
         save_converted(model, folder)
@@ -61,7 +62,7 @@ def export(
 ) -> None:
     """Write a model as ONNX or as a torch.export program; or saved motion as safetensors or Middlebury flow."""
     quiet()
-    given, target = Path(source).expanduser(), Path(output).expanduser()
+    given, target = as_path(source), as_path(output)
     if given.suffix.lower() in MOTION_SUFFIXES and not given.is_dir():
         from ..io.motion_files import export_motion, read_motion
 
@@ -101,7 +102,7 @@ def publish(
     from ..publishing.staging import stage
 
     quiet()
-    checkout = Path(root).expanduser()
+    checkout = as_path(root)
     if not (checkout / "hub").is_dir():
         raise BadInputError(f"{checkout}: holds no folder hub; give --root a checkout of motion-offsets")
     most = parse_memory(max_size, "max_size")

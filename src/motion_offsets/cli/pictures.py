@@ -10,6 +10,7 @@ import typer
 
 from ..errors import BadInputError
 from ..io.atomic import check_output_folder
+from ..io.path_names import as_path
 from ..io.photo_files import find_photos
 from ..models.hub import DEFAULT_ESTIMATOR
 from ..runtime.memory import parse_memory
@@ -100,7 +101,7 @@ def _make_pictures(
     deblurs: bool = True,
 ) -> None:
     """Make and save one picture a photo."""
-    memory, found, out = parse_memory(max_memory), find_photos(photos), Path(output).expanduser()
+    memory, found, out = parse_memory(max_memory), find_photos(photos), as_path(output)
     tell_passed_over(photos)
     targets = picture_targets(found, out)
     check_not_photos(targets, found)
@@ -142,12 +143,12 @@ def reblur(
     from ..io.motion_files import read_motion
     from ..models.image_processing_motion_offsets import MotionOffsetsImageProcessor
 
-    target = picture_targets([Path(sharp)], Path(output).expanduser())[0]
+    target = picture_targets([Path(sharp)], as_path(output))[0]
     check_not_photos([target], [Path(sharp)])
     check_output_folder(target.parent)
     processor = MotionOffsetsImageProcessor()
     pixel_values = processor([sharp])["pixel_values"]
-    motion = read_motion(Path(offsets).expanduser())
+    motion = read_motion(as_path(offsets))
     height, width = motion.control_points.shape[-2:]
     if pixel_values.shape[-2:] != (height, width):
         raise BadInputError(

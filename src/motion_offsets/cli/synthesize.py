@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from ..errors import BadInputError
 from ..io.atomic import check_output_folder
+from ..io.path_names import as_path
 from ..io.photo_files import find_photos, real_path, result_names
 from .reporting import report, say
 
@@ -67,7 +68,7 @@ def synthesize(
         label_maps=label_maps or [],
     )
     found = find_videos(sources) if recipe is None else find_photos(sources)
-    out = Path(output).expanduser()
+    out = as_path(output)
     check_output_folder(out)
     if format == "parquet" or push_to_hub is not None:
         import_datasets("Parquet").disable_progress_bars()
@@ -120,7 +121,7 @@ def find_videos(arguments: list[str]) -> list[Path]:
 
     found: dict[Path, Path] = {}
     for argument in arguments:
-        path = Path(argument).expanduser()
+        path = as_path(argument)
         if path.suffix.lower() in PHOTO_SUFFIXES and path.suffix.lower() != ".gif":
             raise BadInputError(f"{path}: is a photo; give videos, or a --recipe that blurs sharp photos")
         videos = [path]

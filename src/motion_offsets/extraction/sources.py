@@ -18,6 +18,7 @@ from typing import Any
 
 from ..errors import BadInputError
 from ..io.images import EncodedPhoto, describe
+from ..io.path_names import as_path
 from ..io.photo_files import PHOTO_SUFFIXES, find_photos, result_names
 
 HUB_PREFIX = "hub:"
@@ -131,7 +132,7 @@ def find_sources(arguments: Sequence[str], split: str | None = None, column: str
     photos: list[str] = []
     data: dict[str, None] = {}
     for argument in arguments:
-        if argument.startswith(HUB_PREFIX) or _is_data_folder(Path(argument).expanduser()):
+        if argument.startswith(HUB_PREFIX) or _is_data_folder(as_path(argument)):
             data[argument] = None
             continue
         for path in find_photos([argument]):
@@ -165,7 +166,7 @@ def _shards_of(source: str, split: str, column: str | None) -> Iterator[DataShar
     from ..data.reading.tree_datasets import import_datasets
 
     import_datasets(source).disable_progress_bars()
-    path = Path(source).expanduser()
+    path = as_path(source)
     stem = re.sub(r"[^\w.-]+", "-", path.stem if path.exists() else source.removeprefix(HUB_PREFIX)) or "data"
     if path.is_file():
         yield DataShard(source, partial(_rows_of_file, source, split, column), stem)

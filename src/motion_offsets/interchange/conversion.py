@@ -18,6 +18,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from ..errors import BadInputError
+from ..io.path_names import as_path
 from ..models.configuration_etraj import EtrajConfig
 from ..models.configuration_ma_dmphn import LEVELS, MaDmphnConfig
 from ..models.modeling_etraj import EtrajModel
@@ -60,7 +61,7 @@ def convert(
         BadInputError: nothing published lies there, the file holds more than weights, a key is missing, too many or
             of another shape, or an option is missing or does not belong to these weights.
     """
-    path = Path(source).expanduser()
+    path = as_path(source)
     graph = find_graph_model(path)
     if graph is not None:
         if trajectory is not None or num_stacks is not None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import BadInputError
+from .path_names import as_path
 
 if TYPE_CHECKING:
     import numpy as np
@@ -106,7 +107,7 @@ def find_photos(arguments: Sequence[str]) -> list[Path]:
 def passed_over(arguments: Sequence[str]) -> dict[Path, list[str]]:
     """By folder among the arguments, the names of pictures in it that :func:`find_photos` leaves out."""
     found = {}
-    for folder in (Path(argument).expanduser() for argument in arguments):
+    for folder in (as_path(argument) for argument in arguments):
         if folder.is_dir():
             suffixes = {entry.name: entry.suffix.lower() for entry in sorted(folder.iterdir())}
             others = [
@@ -123,7 +124,7 @@ def real_path(path: Path) -> Path:
 
 
 def _expand(argument: str) -> list[Path]:
-    path = Path(argument).expanduser()
+    path = as_path(argument)
     if path.is_dir():
         return _photos_in(path)
     if os.path.lexists(path) or not glob.has_magic(argument):

@@ -51,7 +51,7 @@ def resolve_name(name: str | os.PathLike[str]) -> str:
     bundled = bundled_models()
     if text in bundled:
         return str(bundled[text])
-    path = Path(text).expanduser()
+    path = _expanded(text)
     if text and path.is_dir():
         return str(path)
     if path.is_file():
@@ -61,6 +61,13 @@ def resolve_name(name: str | os.PathLike[str]) -> str:
     raise BadInputError(
         f"model '{text}' not found: give {_choices(bundled)}, an existing folder, or org/name on the Hub"
     )
+
+
+def _expanded(text: str) -> Path:
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:  # "~name" of nobody
+        return Path(text)
 
 
 def _is_hub_name(text: str) -> bool:
@@ -198,7 +205,7 @@ def _bad_input_cause(error: BaseException | None) -> BadInputError | None:
 
 def _loading_failure(name: str, error: Exception) -> str:
     reason = " ".join(str(error).split())[:200]
-    if Path(name).expanduser().is_dir() or name in bundled_models():
+    if _expanded(name).is_dir() or name in bundled_models():
         return f"model '{name}' cannot be loaded: {reason}"
     return (
         f"model '{name}' could not be fetched from the Hugging Face Hub and is not in its cache: check the name, the "

@@ -74,9 +74,12 @@ def check_photo_fits(max_memory: float, image_pixels: int, network_bytes: float 
 
 
 def parse_memory(text: str, argument: str = "max_memory") -> float:
-    """Bytes of ``"4GB"``, ``"800 MB"``, ``"4"`` (gigabytes)."""
-    match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*(gb|g|mb|m)?\s*", text.lower())
-    size = float(match[1]) * (1e6 if (match[2] or "g").startswith("m") else 1e9) if match else 0.0
+    """Bytes of ``"4GB"``, ``"800 MB"``, ``"4"`` (gigabytes), ``"4GiB"`` (2^30 bytes each)."""
+    match = re.fullmatch(r"\s*([0-9]*\.?[0-9]+)\s*([gm])?(i?)b?\s*", text.lower())
+    if match and not (match[3] and not match[2]):
+        size = float(match[1]) * (1024 if match[3] else 1000) ** (2 if match[2] == "m" else 3)
+    else:
+        size = 0.0
     if size <= 0:
         raise BadInputError(f"`{argument}` {text!r} is no amount of memory; give one such as 4GB or 800MB")
     return size

@@ -12,6 +12,7 @@ import numpy as np
 
 from ...errors import BadInputError
 from ...io.images import EncodedPhoto, load_image
+from ...io.path_names import as_path
 from ..reading.file_trees import FileTree
 from ..reading.sequences import frame_runs
 from ..synthesis.high_fps import MIN_FPS, video_frames
@@ -41,7 +42,7 @@ class FrameRuns:
         self._mapped: np.memmap | None = None
         try:
             for source in sources:
-                self._keep(Path(source).expanduser(), shortest, min_fps)
+                self._keep(as_path(source), shortest, min_fps)
         except OSError as error:
             raise BadInputError(
                 f"{self._folder}: frames cannot be kept there ({error.strerror or error}); set TMPDIR to a folder "

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import BadInputError
+from ...io.path_names import as_path
 from .features import check_same_size, pair_features
 from .file_trees import listed, picture_size
 from .layouts import numbered, role_of, split_name
@@ -60,7 +61,7 @@ def load_rows(source: str, split: str, streaming: bool, cache_dir: str | None, a
     from datasets.exceptions import DatasetGenerationError, DatasetNotFoundError
     from huggingface_hub.errors import HfHubHTTPError
 
-    path = Path(source).expanduser()
+    path = as_path(source)
     given: dict[str, Any] = dict(arguments)
     name = source.removeprefix(_HUB_PREFIX)
     if path.is_file():

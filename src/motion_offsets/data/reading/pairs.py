@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from ...errors import BadInputError
+from ...io.path_names import as_path
 from .features import check_same_size, pair_features
 from .file_trees import FileTree, picture_size
 from .layouts import Pair, has_roles, is_gopro, numbered, of_split, pairs_by_role, split_name, split_of_folders
@@ -82,7 +83,7 @@ def load_pairs(
     import_datasets("load_pairs")
     if layout is not None and layout not in LAYOUTS:
         raise BadInputError(f"layout is {layout!r}; it has to be one of {', '.join(LAYOUTS)}")
-    path = Path(source).expanduser()
+    path = as_path(source)
     tree = FileTree(path)
     pictures: list[str] = []
     if layout != "columns" and _holds_files(source, path):

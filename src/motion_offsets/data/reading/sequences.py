@@ -6,7 +6,6 @@ import functools
 import io
 import os
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from PIL import Image
 
 from ...errors import BadInputError
 from ...exposure.frame_average import Gamma, average_frames, check_gamma
+from ...io.path_names import as_path
 from .features import pair_features
 from .file_trees import FileTree
 from .layouts import has_roles, is_gopro, numbered, of_split, role_of, split_of_folders
@@ -61,7 +61,7 @@ def load_sequences(
     stride = window if stride is None else stride
     check_stride(stride)
     check_gamma(gamma)
-    tree = FileTree(Path(source).expanduser())
+    tree = FileTree(as_path(source))
     if not tree.root.is_dir() and not (tree.root.is_file() and tree.root.suffix.lower() == ".zip"):
         raise BadInputError(f"{source}: no such folder or ZIP file; give one of consecutive sharp frames")
     runs = frame_runs(str(source), tree, split)

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from ...errors import BadInputError
+from ...io.path_names import as_path
 from ...io.photo_files import find_photos, seed_of_name
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def photos_of(images: str | os.PathLike[str], limit: int | None) -> list[Path]:
     """The photos of a folder by name, the first ``limit`` of them; :class:`BadInputError` if there are none."""
     if limit is not None and limit < 1:
         raise BadInputError(f"`limit` is {limit}; give the number of photos to use, at least 1")
-    folder = Path(images).expanduser()
+    folder = as_path(images)
     if not folder.is_dir():
         raise BadInputError(f"{images}: is not a folder; give a folder of sharp photos")
     return sorted(find_photos([str(folder)]), key=lambda photo: photo.name)[:limit]
