@@ -10,7 +10,7 @@ READY := $(VENV)/.installed
 # Where the page is served, say PORT=8000; Gradio's own choice is the first free port from 7860.
 PORT ?=
 
-.PHONY: extract demo test lint format bench publish-dry-run reproduce docs pictures
+.PHONY: extract demo test robustness lint format bench publish-dry-run reproduce docs pictures
 
 extract: $(READY)
 	$(BIN)/motion-offsets extract $(PHOTO) -o out/
@@ -21,6 +21,10 @@ demo: $(READY)
 
 test: $(READY)
 	$(BIN)/python -m pytest
+
+# All the malformed inputs, of which the tests take a sample.
+robustness: $(READY)
+	$(BIN)/python -m pytest --all-malformed tests/robustness
 
 # Every page and link is checked; a warning is an error.
 docs: $(READY)

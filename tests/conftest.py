@@ -20,6 +20,11 @@ if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """``make robustness`` tries all the malformed inputs."""
+    parser.addoption("--all-malformed", action="store_true", help="all malformed inputs, by default a sample")
+
+
 @pytest.fixture(autouse=True)
 def _seeded() -> None:
     """Every test starts from the same random state, whatever ran before it."""

@@ -124,16 +124,22 @@ def test_output_that_cannot_be_written(models: Path, photo: Path, tmp_path: Path
     assert (tmp_path / "out" / "clock" / "diary.txt").read_text() == "mine"
 
 
-def test_usage_errors_exit_with_two() -> None:
-    for arguments in (
-        ["extract"],
-        ["extract", "x.png"],
-        ["nothing"],
-        ["extract", "x.png", "-o", "y", "--frames", "many"],
-    ):
-        result = run(*arguments)
-        assert result.exit_code == 2
-        assert "Traceback" not in result.output
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["extract"], "PHOTO"),
+        (["extract", "x.png"], "--output"),
+        (["nothing"], "nothing"),
+        (["--nothing"], "--nothing"),
+        (["extract", "x.png", "-o", "y", "--frames", "many"], "--frames"),
+    ],
+)
+def test_usage_errors_are_one_line(arguments: list[str], said: str) -> None:
+    assert_refused(run(*arguments), said, "--help")
+
+
+def test_no_arguments_show_the_help() -> None:
+    assert "slow-motion" in run().output
 
 
 def test_own_faults_exit_with_one(models: Path, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

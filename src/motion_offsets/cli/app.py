@@ -21,8 +21,10 @@ from .options import Deblurrer, Debug
 from .pictures import deblur, reblur, trajectories
 from .reporting import OUR_FAULT, reporting
 from .synthesize import synthesize
+from .usage import OneLineGroup
 
 app = typer.Typer(
+    cls=OneLineGroup,
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -27,6 +28,23 @@ from .atomic import whole_file
 FORMATS = (".safetensors", ".flo")
 FIELD = "control_points"
 COLUMN = "motion"
+
+# What NumPy and zipfile raise for archives that are damaged, encrypted, compressed otherwise or not ours.
+NPZ_ERRORS = (
+    OSError,
+    ValueError,
+    KeyError,
+    EOFError,
+    TypeError,
+    AttributeError,
+    OverflowError,
+    MemoryError,  # a head that claims an enormous array
+    RuntimeError,
+    SyntaxError,
+    struct.error,
+    zlib.error,
+    zipfile.BadZipFile,
+)
 
 _FLO_MAGIC = 202021.25
 _FLO_HEADER = struct.Struct("<fii")
@@ -141,12 +159,18 @@ def _motion(tensors: Mapping[str, Tensor], described: Mapping[str, Any]) -> Save
     points, trajectory = tensors[FIELD].float(), described["trajectory"]
     num_samples = check_num_samples(int(described["num_samples"]))
     expected = 2 * num_control_points(trajectory, num_samples)
-    if points.ndim != 3 or points.shape[0] != expected or not bool(torch.isfinite(points).all()):
+    if not _is_motion(points, expected):
         raise BadInputError(
             f"holds control points of shape {tuple(points.shape)}; a {trajectory} trajectory wants finite values of "
             f"shape ({expected}, height, width)"
         )
     return SavedMotion(points[None], trajectory, num_samples)
+
+
+def _is_motion(points: Tensor, channels: int) -> bool:
+    """Whether these are finite control points of at least one pixel."""
+    shaped = points.ndim == 3 and points.shape[0] == channels and points.numel() > 0
+    return shaped and bool(torch.isfinite(points).all())
 
 
 @dataclass(frozen=True)
@@ -179,15 +203,15 @@ def load_motion(path: Path) -> SavedMotion:
         raise BadInputError(f"{path}: no such file; give a motion_offsets.npz that extract wrote")
     try:
         with np.load(path, allow_pickle=False) as saved:
-            points = torch.from_numpy(np.asarray(saved["control_points"], dtype=np.float32))
+            points = torch.from_numpy(saved["control_points"].astype(np.float32, casting="same_kind"))
             trajectory, num_samples = str(saved["trajectory"]), int(saved["num_samples"])
-    except (OSError, ValueError, KeyError, EOFError, TypeError, AttributeError, zipfile.BadZipFile):
+    except NPZ_ERRORS:
         raise BadInputError(f"{path}: holds no motion offsets; give a motion_offsets.npz that extract wrote") from None
     try:
         expected = 2 * num_control_points(trajectory, check_num_samples(num_samples))
     except BadInputError as error:
         raise BadInputError(f"{path}: {error}") from None
-    if points.ndim != 3 or points.shape[0] != expected or not bool(torch.isfinite(points).all()):
+    if not _is_motion(points, expected):
         raise BadInputError(
             f"{path}: holds control points of shape {tuple(points.shape)}; a {trajectory} trajectory wants finite "
             f"values of shape ({expected}, height, width)"

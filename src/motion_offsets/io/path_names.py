@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -12,14 +13,30 @@ def as_path(name: str | os.PathLike[str]) -> Path:
     """The path that a name stands for: ``~`` and ``~user`` are home folders, unless a file is really called so.
 
     Raises:
-        BadInputError: the name is empty, which would otherwise stand for the current folder.
+        BadInputError: the name is empty, which would otherwise stand for the current folder, or one that no file can
+            have.
     """
     text = os.fspath(name)
     if not text:
         raise BadInputError("'' is an empty name; give a file or a folder ('.' is the current one)")
-    if os.path.lexists(text):
+    if _exists(text):
         return Path(text)
     try:
-        return Path(text).expanduser()
+        path = Path(text).expanduser()
     except RuntimeError:  # there is no such user
         return Path(text)
+    _exists(os.fspath(path))
+    return path
+
+
+def _exists(text: str) -> bool:
+    """Whether there is a file or a link of this name; to ``os.path.lexists`` an impossible name is a missing file."""
+    try:
+        os.lstat(text)
+    except ValueError:
+        raise BadInputError(f"{text!r}: holds a zero character, as no file's name does; check the name") from None
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise BadInputError(f"{text}: the name is too long for a file here; give a shorter one") from None
+        return False
+    return True

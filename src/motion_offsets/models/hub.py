@@ -52,9 +52,9 @@ def resolve_name(name: str | os.PathLike[str]) -> str:
     if text in bundled:
         return str(bundled[text])
     path = _expanded(text)
-    if text and path.is_dir():
+    if text and os.path.isdir(path):  # unlike Path's, no error for a name that no folder can have
         return str(path)
-    if path.is_file():
+    if os.path.isfile(path):
         raise BadInputError(f"model '{text}' is a file: give the folder that holds its {_MODEL_FILE} and weights")
     if _is_hub_name(text):
         return text
@@ -188,7 +188,7 @@ def plain_errors(name: str | os.PathLike[str]) -> Iterator[None]:
         if cause is not None:
             raise BadInputError(f"model '{os.fspath(name)}': {cause}") from error
         # ValueError and its kin are what unreadable JSON and configs of another kind end in.
-        known = isinstance(error, (OSError, ValueError, KeyError, TypeError, AttributeError))
+        known = isinstance(error, (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError))
         if not known and type(error).__name__ != "SafetensorError":
             raise
         raise BadInputError(_loading_failure(os.fspath(name), error)) from error
@@ -205,7 +205,7 @@ def _bad_input_cause(error: BaseException | None) -> BadInputError | None:
 
 def _loading_failure(name: str, error: Exception) -> str:
     reason = " ".join(str(error).split())[:200]
-    if _expanded(name).is_dir() or name in bundled_models():
+    if os.path.isdir(_expanded(name)) or name in bundled_models():
         return f"model '{name}' cannot be loaded: {reason}"
     return (
         f"model '{name}' could not be fetched from the Hugging Face Hub and is not in its cache: check the name, the "
