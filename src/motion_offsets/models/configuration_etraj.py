@@ -5,9 +5,12 @@ from typing import Any, ClassVar
 from transformers import PreTrainedConfig
 
 from ..exposure.trajectories import check_num_samples, num_control_points
-from .config_checks import require
+from .config_checks import is_integer, require
 from .hub import BundledNamesMixin
 from .remote_code import SavedWithCodeMixin
+
+BACKBONES = ("table1", "pyramid")
+DIRECTIONS = ("half-plane", "doubled-angle")
 
 
 class EtrajConfig(BundledNamesMixin, SavedWithCodeMixin, PreTrainedConfig):
@@ -21,6 +24,19 @@ class EtrajConfig(BundledNamesMixin, SavedWithCodeMixin, PreTrainedConfig):
             Number N of offsets an exposure is averaged over, odd.
         base_channels (`int`, defaults to 16):
             Channels of the first stage (Table 1).
+        backbone (`str`, defaults to `"table1"`):
+            `"table1"`, the paper's network, or `"pyramid"`, which computes at a quarter of the resolution and below.
+        widths (`tuple[int, ...]`, defaults to `(64, 128, 192)`):
+            Channels of `"pyramid"` at 1/4, 1/8, ... of the photo's resolution.
+        encoder_blocks (`tuple[int, ...]`, defaults to `(2, 2, 3)`):
+            Residual blocks of `"pyramid"` per level on the way down.
+        decoder_blocks (`tuple[int, ...]`, defaults to `(2, 2)`):
+            Residual blocks of `"pyramid"` per level on the way up, finest level first, one entry fewer than `widths`.
+        direction (`str`, defaults to `"half-plane"`):
+            What the network predicts of paths that run either way in time: `"half-plane"`, control points in the
+            direction with `dx >= 0`, or `"doubled-angle"`, numbers that both directions have in common.
+        predicts_uncertainty (`bool`, defaults to `False`):
+            Whether the network also predicts how far off its paths are.
         ssim_weight (`float`, defaults to 0.1):
             Weight of the MS-SSIM loss (eq. 6).
         regularization_weight (`float`, defaults to 2e-5):
@@ -41,6 +57,12 @@ class EtrajConfig(BundledNamesMixin, SavedWithCodeMixin, PreTrainedConfig):
     trajectory: str = "quadratic"
     num_samples: int = 15
     base_channels: int = 16
+    backbone: str = "table1"
+    widths: tuple[int, ...] | list[int] = (64, 128, 192)
+    encoder_blocks: tuple[int, ...] | list[int] = (2, 2, 3)
+    decoder_blocks: tuple[int, ...] | list[int] = (2, 2)
+    direction: str = "half-plane"
+    predicts_uncertainty: bool = False
     ssim_weight: float = 0.1
     regularization_weight: float = 2e-5
     total_variation_weight: float = 5e-4
@@ -49,6 +71,9 @@ class EtrajConfig(BundledNamesMixin, SavedWithCodeMixin, PreTrainedConfig):
     gamma: float | None = None
 
     def __post_init__(self, **kwargs: Any) -> None:
+        for name in ("widths", "encoder_blocks", "decoder_blocks"):
+            if isinstance(getattr(self, name), list):
+                setattr(self, name, tuple(getattr(self, name)))
         self._check_values()
         super().__post_init__(**kwargs)
 
@@ -57,12 +82,32 @@ class EtrajConfig(BundledNamesMixin, SavedWithCodeMixin, PreTrainedConfig):
         """Number K of control points the network predicts for each pixel."""
         return num_control_points(self.trajectory, self.num_samples)
 
+    @property
+    def stride(self) -> int:
+        """Pixels per cell of the coarsest features; photos are padded to multiples of it."""
+        return 8 if self.backbone == "table1" else 4 * 2 ** (len(self.widths) - 1)
+
     def _check_values(self) -> None:
         valid = isinstance(self.base_channels, int) and self.base_channels >= 1
         require(self, "base_channels", valid, "has to be a positive whole number such as 16")
         require(self, "padding_mode", self.padding_mode in ("border", "zeros"), "has to be border or zeros")
+        require(self, "backbone", self.backbone in BACKBONES, f"must be one of {', '.join(BACKBONES)}")
+        require(self, "direction", self.direction in DIRECTIONS, f"must be one of {', '.join(DIRECTIONS)}")
+        self._check_levels()
         num_control_points(self.trajectory, self.num_samples)
         check_num_samples(self.num_samples)
+
+    def _check_levels(self) -> None:
+        for name, smallest in (("widths", 1), ("encoder_blocks", 0), ("decoder_blocks", 0)):
+            values = getattr(self, name)
+            valid = isinstance(values, tuple) and all(is_integer(value, smallest) for value in values)
+            require(self, name, valid, f"must be a list of integers from {smallest} up")
+        levels = len(self.widths)
+        require(self, "widths", levels >= 1, "must have one entry or more")
+        for name, entries in (("encoder_blocks", levels), ("decoder_blocks", levels - 1)):
+            valid = len(getattr(self, name)) == entries
+            require(self, name, valid, f"must have {entries} entries, as widths has {levels}")
+        require(self, "predicts_uncertainty", isinstance(self.predicts_uncertainty, bool), "must be true or false")
 
 
 def is_estimator(part: object) -> bool:

@@ -14,18 +14,19 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from .configuration_etraj import is_estimator
-from .modeling_etraj import STRIDE, EtrajModel
+from .modeling_etraj import EtrajModel
 
 
 class EstimatorCore(nn.Module):
-    """Photos ``(B, 3, H, W)`` in [0, 1] to control points ``(B, 2K, H, W)``, pixels, float32; sides multiples of 8."""
+    """Photos ``(B, 3, H, W)`` in [0, 1] to control points ``(B, 2K, H, W)``, pixels, float32; sides multiples of
+    :attr:`multiple`."""
 
-    multiple = (STRIDE, STRIDE)
     padding = "reflect"
 
     def __init__(self, model: EtrajModel) -> None:
         super().__init__()
         self.model = model
+        self.multiple = (model.config.stride, model.config.stride)
 
     def forward(self, pixel_values: Tensor) -> Tensor:
         return self.model(pixel_values, output_motion_offsets=False).control_points.float()

@@ -15,14 +15,18 @@ from transformers.utils import ModelOutput
 
 from ..errors import BadInputError
 from ..exposure.blur import expose
+from ..exposure.doubled_angle import from_doubled_angle
 from ..exposure.losses import ms_ssim_loss, reconstruction_loss, regularization_loss, total_variation_loss
 from ..exposure.precision import without_autocast
 from ..exposure.trajectories import offsets_at, sample_times, trajectory_basis, weigh
 from .configuration_etraj import EtrajConfig
+from .etraj_pyramid import PyramidNetwork, space_to_depth
 from .hub import BundledNamesMixin
 from .remote_code import SavedWithCodeMixin
 
-STRIDE = 8  # of the coarsest features: space to depth, then two strided convolutions
+# What a network's outputs of about 1 stand for, pixels: control points, where it predicts doubled angles, and errors.
+PIXELS_PER_UNIT = 16.0
+SURE, UNSURE = 0.05, 100.0  # smallest and largest uncertainty, pixels
 
 
 @dataclass
@@ -33,6 +37,8 @@ class EtrajOutput(ModelOutput):
         loss: scalar, the weighted sum of eq. 11; only with ``sharp_pixel_values``.
         losses: each term of it, unweighted, by name.
         control_points: ``(B, 2K, H, W)``, pixels.
+        uncertainty: ``(B, 1, H, W)``, pixels: how far the ends of the path are expected to be off, in the mean; only
+            of models that predict it.
         motion_offsets: ``(B, N, 2, H, W)``, pixels, at the N sample times.
         reblurred: ``(B, 3, H, W)``, the estimated blurry image (eq. 3); only with ``sharp_pixel_values``.
     """
@@ -41,6 +47,7 @@ class EtrajOutput(ModelOutput):
     losses: dict[str, Tensor] | None = None
     control_points: Tensor | None = None
     motion_offsets: Tensor | None = None
+    uncertainty: Tensor | None = None
     reblurred: Tensor | None = None
 
 
@@ -106,7 +113,7 @@ class EtrajNetwork(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         # Centred, so that the first convolution's outputs start out on both sides of its ReLU.
         centred = (2 * image - 1).to(self.encoder1.conv.weight.dtype)
-        stage1 = self.encoder1(_space_to_depth(centred))
+        stage1 = self.encoder1(space_to_depth(centred, 2))
         stage2 = self.encoder2(stage1)
         features = self.bottleneck1(self.encoder3(stage2))
         features = functional.leaky_relu(self.upsample1(features), 0.2)
@@ -117,13 +124,6 @@ class EtrajNetwork(nn.Module):
         # Positions are tens of pixels: under autocast too, the last layer gives them in full precision.
         with without_autocast(features):
             return self.head(features.to(self.head.weight.dtype))
-
-
-def _space_to_depth(image: Tensor) -> Tensor:
-    """``(B, C, H, W)`` to ``(B, 4C, H / 2, W / 2)``."""
-    if image.shape[0] == 0:  # which pixel_unshuffle hands back as it is
-        return image.new_zeros(0, 4 * image.shape[1], image.shape[2] // 2, image.shape[3] // 2)
-    return functional.pixel_unshuffle(image, 2)
 
 
 class EtrajModel(BundledNamesMixin, SavedWithCodeMixin, PreTrainedModel):
@@ -144,12 +144,23 @@ class EtrajModel(BundledNamesMixin, SavedWithCodeMixin, PreTrainedModel):
 
     def __init__(self, config: EtrajConfig):
         super().__init__(config)
-        self.network = EtrajNetwork(config.base_channels, 2 * config.num_control_points)
+        outputs = 2 * config.num_control_points + config.predicts_uncertainty
+        if config.backbone == "pyramid":
+            self.network: nn.Module = PyramidNetwork(
+                config.widths, config.encoder_blocks, config.decoder_blocks, outputs
+            )
+        else:
+            self.network = EtrajNetwork(config.base_channels, outputs)
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
-            nn.init.xavier_uniform_(module.weight)
+            if self.config.backbone == "pyramid":
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+                with torch.no_grad():
+                    module.weight.mul_(getattr(module, "gain", 1.0))
+            else:
+                nn.init.xavier_uniform_(module.weight)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
 
@@ -183,8 +194,8 @@ class EtrajModel(BundledNamesMixin, SavedWithCodeMixin, PreTrainedModel):
             raise BadInputError(
                 f"pixel_values have shape {tuple(pixel_values.shape)}; they have to be (B, 3, H, W), sides at least 16"
             )
-        control_points = self._estimate(pixel_values)
-        output = EtrajOutput(control_points=control_points)
+        control_points, uncertainty = self._estimate(pixel_values)
+        output = EtrajOutput(control_points=control_points, uncertainty=uncertainty)
         if output_motion_offsets:
             basis = self.sample_basis(control_points.device).to(control_points.dtype)
             output.motion_offsets = weigh(basis, control_points.unflatten(1, (-1, 2)))
@@ -195,13 +206,27 @@ class EtrajModel(BundledNamesMixin, SavedWithCodeMixin, PreTrainedModel):
         use_tuple = return_dict is False or (return_dict is None and not self.config.return_dict)
         return output.to_tuple() if use_tuple else output
 
-    def _estimate(self, pixel_values: Tensor) -> Tensor:
+    def _estimate(self, pixel_values: Tensor) -> tuple[Tensor, Tensor | None]:
         height, width = pixel_values.shape[2:]
-        padding = (0, -width % STRIDE, 0, -height % STRIDE)
-        image = functional.pad(pixel_values, padding, mode="reflect") if any(padding) else pixel_values
-        control_points = self.network(image)[..., :height, :width]
+        stride, config = self.config.stride, self.config
+        image = pixel_values
+        while image.shape[2] % stride or image.shape[3] % stride:
+            # A small photo is mirrored as often as it takes; torch mirrors once.
+            down, right = (min(-side % stride, side - 1) for side in image.shape[2:])
+            image = functional.pad(image, (0, right, 0, down), mode="reflect")
+        outputs = self.network(image)[..., :height, :width]
         # Positions need more digits than half precision has.
-        return control_points.float() if control_points.dtype in (torch.float16, torch.bfloat16) else control_points
+        if outputs.dtype in (torch.float16, torch.bfloat16):
+            outputs = outputs.float()
+        points = outputs[:, : 2 * config.num_control_points]
+        uncertainty = None
+        if config.predicts_uncertainty:
+            spread = functional.softplus(outputs[:, 2 * config.num_control_points :]) * PIXELS_PER_UNIT
+            uncertainty = spread.clamp(SURE, UNSURE)
+        if config.direction == "doubled-angle":
+            with without_autocast(points):
+                points = from_doubled_angle(points * PIXELS_PER_UNIT, config.trajectory)
+        return points, uncertainty
 
     def reblur_loss(
         self, control_points: Tensor, pixel_values: Tensor, sharp_pixel_values: Tensor, gamma: float | None = None

@@ -24,7 +24,7 @@ STAGES = ("estimator", "deblurrer", "motion-guided")
 CONFIGS = {"estimator": EtrajConfig, "deblurrer": MaDmphnConfig, "motion-guided": MotionGuidedConfig}
 TRACKERS = ("trackio", "tensorboard", "wandb")
 # Fields that the other stage has no use for: given there, they would be silently without effect.
-OF_ESTIMATOR = ("high_pass_start", "flow_weight", "reblur_from", "ssim_from")
+OF_ESTIMATOR = ("high_pass_start", "flow_weight", "uncertainty_weight", "reblur_from", "ssim_from")
 OF_DEBLURRER = ("freeze_estimator", "deconvolution_start")
 OF_BOTH_DEBLURRERS = ("estimator", "pixel_loss", "frequency_weight")
 OF_MOTION_GUIDED = ("true_motion", "disturbed_motion")
@@ -109,6 +109,9 @@ class TrainingOptions:
     flow_until: float = field(
         default=1.0, metadata={"help": "part of the run over which that weight falls to 0; a huge one keeps it"}
     )
+    uncertainty_weight: float = field(
+        default=0.02, metadata={"help": "weight of the loss on the predicted uncertainty, where the flow is known"}
+    )
     reblur_from: float = field(
         default=0.0, metadata={"help": "part of the run from which the paper's loss is used at all"}
     )
@@ -166,7 +169,7 @@ class TrainingOptions:
         for name in ("warmup_steps", "data_workers"):
             _require(self, name, getattr(self, name) >= 0, "at least 0")
         _require(self, "learning_rate", 0 < self.learning_rate < math.inf, "a positive number such as 1e-4")
-        for name in ("max_gradient_norm", "flow_weight", "frequency_weight", "reblur_from", "ssim_from"):
+        for name in ("max_gradient_norm", "flow_weight", "uncertainty_weight", "frequency_weight", "reblur_from", "ssim_from"):
             _require(self, name, 0 <= getattr(self, name) < math.inf, "a number from 0 up")
         _require(self, "flow_until", 0 < self.flow_until < math.inf, "a positive number")
         for name in ("ema_decay", "keep_of_start"):
@@ -222,6 +225,11 @@ class TrainingOptions:
             raise BadInputError("validation_images and validation_pairs are both given; give one")
 
     def _check_losses(self, config: EtrajConfig, recipe: CropRecipe) -> None:
+        if self.high_pass_start and config.backbone != "table1":
+            raise BadInputError(
+                f"high_pass_start is true and model backbone {config.backbone!r}, which sees local contrast from the "
+                "start; leave it out"
+            )
         if self.flow_weight and self.pairs_share + self.frames_share == 1:
             raise BadInputError(
                 f"flow_weight is {self.flow_weight} and all crops come from pairs or frames, whose motion is not "

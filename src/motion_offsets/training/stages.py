@@ -26,6 +26,7 @@ from ..errors import BadInputError
 from ..evaluation.benchmarks.motion_flow import motion_flow_pairs
 from ..evaluation.metrics import motion_mse, psnr
 from ..exposure.blur import expose
+from ..exposure.doubled_angle import to_doubled_angle
 from ..io.photo_files import list_photos, read_photo
 from ..models.configuration_etraj import EtrajConfig
 from ..models.configuration_ma_dmphn import MaDmphnConfig
@@ -181,12 +182,19 @@ class EstimatorStage(_CropStage):
         self.model.config.ssim_weight = self.ssim_weight if progress >= options.ssim_from else 0.0
         blurred = batch["blurred"].contiguous(memory_format=torch.channels_last)
         with accelerator.autocast():
-            points = model(blurred, output_motion_offsets=False).control_points
+            output = model(blurred, output_motion_offsets=False)
+        points = output.control_points
         terms = [0 * points.sum()]
         losses: dict[str, Tensor] = {}
+        if output.uncertainty is not None:
+            known = accelerator.reduce(batch["known"].sum(), "mean")
+            ends = self.model.offsets_at(points.detach(), [-1.0, 1.0])
+            losses["uncertainty"] = uncertainty_loss(output.uncertainty, ends, batch["ends"], batch["known"], known)
+            terms.append(options.uncertainty_weight * losses["uncertainty"])
         if progress >= options.reblur_from:
             with accelerator.autocast():
-                loss, losses = self._reblur_loss(points, blurred, batch)
+                loss, found = self._reblur_loss(points, blurred, batch)
+            losses |= found
             terms.append(loss)
         if options.flow_weight and progress < options.flow_until:
             # Likewise, but over the known pixels of all processes, of which some have more than others.
@@ -241,6 +249,9 @@ def _drawn(blurred: Tensor, model: EtrajModel, control_points: Tensor) -> Tensor
 def known_motion_loss(model: EtrajModel, control_points: Tensor, ends: Tensor, known: Tensor, count: Tensor) -> Tensor:
     """L1 between the offsets at both ends of the exposure and the true ones, where these are known; pixels.
 
+    For a model that predicts doubled angles, between what the offsets and the true ones are in these terms (see
+    :mod:`motion_offsets.exposure.doubled_angle`), so that the direction of time does not count.
+
     Args:
         model: whose trajectory the control points belong to.
         control_points: ``(B, 2K, H, W)``.
@@ -248,8 +259,33 @@ def known_motion_loss(model: EtrajModel, control_points: Tensor, ends: Tensor, k
         known: ``(B, 1, H, W)``, 1 where they are right and 0 elsewhere.
         count: what the sum is divided by: how many pixels are known, in this batch or as a mean over processes.
     """
-    difference = (model.offsets_at(control_points, [-1.0, 1.0]) - ends).abs().mean((1, 2))
+    found = model.offsets_at(control_points, [-1.0, 1.0])
+    if model.config.direction == "doubled-angle":
+        # The ends are the control points of a quadratic path.
+        code, true = (to_doubled_angle(one.flatten(1, 2), "quadratic") for one in (found, ends))
+        difference = (code - true).abs().mean(1)
+    else:
+        difference = (found - ends).abs().mean((1, 2))
     return (difference * known[:, 0]).sum() / count.clamp(min=1)
+
+
+def uncertainty_loss(uncertainty: Tensor, found: Tensor, ends: Tensor, known: Tensor, count: Tensor) -> Tensor:
+    """Negative log-likelihood ``log u + e / u`` of the errors ``e`` under an exponential distribution of mean ``u``.
+
+    Its minimum is where ``u`` is the mean error.
+
+    Args:
+        uncertainty: ``u``, ``(B, 1, H, W)``, pixels.
+        found: ``(B, 2, 2, H, W)``, estimated offsets at -1 and 1, pixels. ``e`` is the mean distance of both ends
+            from the true ones, in the direction of time in which it is smaller.
+        ends: the true ones, likewise.
+        known: ``(B, 1, H, W)``, 1 where they are right and 0 elsewhere.
+        count: as in :func:`known_motion_loss`.
+    """
+    distances = [torch.linalg.vector_norm(found - one, dim=2).mean(1) for one in (ends, ends.flip(1))]
+    error = torch.minimum(*distances)
+    scale = uncertainty[:, 0]
+    return ((scale.log() + error / scale) * known[:, 0]).sum() / count.clamp(min=1)
 
 
 class DeblurrerStage(_CropStage):

@@ -61,6 +61,8 @@ def with_trajectory(start: EtrajModel, config: EtrajConfig) -> EtrajModel:
     """
     model = EtrajModel(config)
     weights = start.state_dict()
+    if config.direction == "doubled-angle":
+        return _with_fresh_parts(model, start, weights)
     old, new = (
         trajectory_basis(one.trajectory, sample_times(config.num_samples), one.num_samples).double()
         for one in (start.config, config)
@@ -69,6 +71,18 @@ def with_trajectory(start: EtrajModel, config: EtrajConfig) -> EtrajModel:
     for name in ("network.head.weight", "network.head.bias"):
         head = weights[name].double().unflatten(0, (-1, 2))
         weights[name] = torch.einsum("kj,jc...->kc...", points, head).flatten(0, 1).float()
+    model.load_state_dict(weights)
+    return model
+
+
+def _with_fresh_parts(model: EtrajModel, start: EtrajModel, weights: dict[str, torch.Tensor]) -> EtrajModel:
+    """The first odd part means the same for every trajectory, and so does the uncertainty; the others start fresh."""
+    parts = 2 * start.config.num_control_points
+    for name in ("network.head.weight", "network.head.bias"):
+        fresh = model.state_dict()[name].clone()
+        fresh[:2] = weights[name][:2]
+        fresh[2 * model.config.num_control_points :] = weights[name][parts:]
+        weights[name] = fresh
     model.load_state_dict(weights)
     return model
 

@@ -1,0 +1,126 @@
+"""A backbone for the estimator that spends its arithmetic at a quarter of the resolution and below.
+
+Table 1's network computes with few channels at half the resolution. This one takes the photo by space to depth to a
+quarter, goes down to a sixteenth with ever more channels, and comes back to a quarter. There it predicts, and brings
+each prediction up to 4x4 pixels as a weighted mean of its 3x3 neighbours, with weights that it predicts too (convex
+upsampling, Teed and Deng 2020), so that motion keeps sharp edges.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers.modeling_layers import GradientCheckpointingLayer
+
+from ..exposure.precision import without_autocast
+
+CELL = 4  # side, pixels, of what one prediction stands for
+NEIGHBOURS = 9
+# Contrast is measured within so many pixels; what varies less than FAINT is not brought up to full contrast.
+SMOOTHED, MEASURED, FAINT = 9, 17, 0.02
+QUIET = 0.2  # of the second convolution of a residual block at the start
+LOUD = 0.1  # of the last layer
+
+
+class PyramidBlock(GradientCheckpointingLayer):
+    """Two 3x3 convolutions with a ReLU between them, added to their input."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
+        self.conv2.gain = QUIET  # type: ignore[assignment]
+
+    def forward(self, features: Tensor) -> Tensor:
+        return features + self.conv2(functional.relu(self.conv1(features)))
+
+
+class PyramidNetwork(nn.Module):
+    """``(B, 3, H, W)`` to ``(B, out_channels, H, W)``; sides are multiples of ``4 * 2 ** (levels - 1)``.
+
+    Args:
+        widths: channels at 1/4, 1/8, ... of the resolution.
+        encoder_blocks: residual blocks per level on the way down.
+        decoder_blocks: residual blocks per level on the way up, finest first, one entry fewer.
+        out_channels: of the prediction.
+    """
+
+    def __init__(
+        self, widths: Sequence[int], encoder_blocks: Sequence[int], decoder_blocks: Sequence[int], out_channels: int
+    ) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(6 * CELL**2, widths[0], 3, padding=1)
+        pairs = list(zip(widths, widths[1:], strict=False))
+        self.down = nn.ModuleList(nn.Conv2d(fine, coarse, 2, stride=2) for fine, coarse in pairs)
+        self.up = nn.ModuleList(nn.ConvTranspose2d(coarse, fine, 2, stride=2) for fine, coarse in pairs)
+        self.encoder = nn.ModuleList(_blocks(*level) for level in zip(widths, encoder_blocks, strict=True))
+        self.decoder = nn.ModuleList(_blocks(*level) for level in zip(widths, decoder_blocks, strict=False))
+        self.before_head = nn.Conv2d(widths[0], 2 * widths[0], 3, padding=1)
+        self.head = nn.Conv2d(2 * widths[0], out_channels, 1)
+        self.mask = nn.Conv2d(2 * widths[0], NEIGHBOURS * CELL**2, 1)
+        self.head.gain = self.mask.gain = LOUD  # type: ignore[assignment]
+
+    def forward(self, image: Tensor) -> Tensor:
+        seen = torch.cat([2 * image - 1, local_contrast(image)], 1).to(self.stem.weight.dtype)
+        features = self.stem(space_to_depth(seen, CELL).contiguous(memory_format=torch.channels_last))
+        skips = []
+        for level, blocks in enumerate(self.encoder):
+            features = blocks(self.down[level - 1](features) if level else features)
+            skips.append(features)
+        for level in reversed(range(len(self.decoder))):
+            features = self.decoder[level](skips[level] + self.up[level](features))
+        features = functional.relu(self.before_head(features))
+        weights = self.mask(features)
+        # Positions are tens of pixels: under autocast too, the last layer gives them in full precision.
+        with without_autocast(features):
+            prediction = self.head(features.to(self.head.weight.dtype))
+            return convex_upsample(prediction, weights.to(prediction.dtype))
+
+
+def _blocks(channels: int, count: int) -> nn.Sequential:
+    return nn.Sequential(*(PyramidBlock(channels) for _ in range(count)))
+
+
+def local_contrast(image: Tensor) -> Tensor:
+    """``(B, 3, H, W)`` without its local mean and over its local standard deviation, so that faint texture counts."""
+    detail = image - _box(image, SMOOTHED)
+    variance = _box(detail.square().mean(1, keepdim=True), MEASURED)
+    return detail * (variance + FAINT**2).rsqrt()
+
+
+def _box(image: Tensor, size: int) -> Tensor:
+    return functional.avg_pool2d(image, size, 1, size // 2, count_include_pad=False)
+
+
+def space_to_depth(image: Tensor, side: int) -> Tensor:
+    """``(B, C, H, W)`` to ``(B, C side^2, H / side, W / side)``."""
+    if image.shape[0] == 0:  # which pixel_unshuffle hands back as it is
+        return image.new_zeros(0, side**2 * image.shape[1], image.shape[2] // side, image.shape[3] // side)
+    return functional.pixel_unshuffle(image, side)
+
+
+def convex_upsample(coarse: Tensor, weights: Tensor) -> Tensor:
+    """Bring ``(B, C, h, w)`` up four times: every pixel is a weighted mean of its cell and its eight neighbours.
+
+    Args:
+        coarse: ``(B, C, h, w)``; beyond its border it is repeated.
+        weights: ``(B, 9 * 16, h, w)``, whose softmax over the nine are the weights of the 16 pixels of a cell.
+
+    Returns:
+        ``(B, C, 4h, 4w)``.
+    """
+    batch, channels, height, width = coarse.shape
+    shares = weights.view(batch, NEIGHBOURS, CELL**2, height, width).softmax(1)
+    padded = functional.pad(coarse, (1, 1, 1, 1), mode="replicate")
+    total: Tensor | None = None
+    for number in range(NEIGHBOURS):
+        row, column = divmod(number, 3)
+        neighbour = padded[:, :, row : row + height, column : column + width]
+        part = neighbour[:, :, None] * shares[:, None, number]
+        total = part if total is None else total + part
+    assert total is not None
+    fine = total.view(batch, channels, CELL, CELL, height, width).permute(0, 1, 4, 2, 5, 3)
+    return fine.reshape(batch, channels, CELL * height, CELL * width)
