@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from motion_offsets.io.motion_files import (
     motion_to_row,
     read_flo,
     read_motion,
+    save_motion,
     write_flo,
 )
 
@@ -45,6 +47,18 @@ def test_safetensors_there_and_back(trajectory: str, tmp_path: Path) -> None:
     assert torch.equal(again.control_points, motion.control_points)
     assert (again.trajectory, again.num_samples) == (trajectory, 15)
     assert load_file(tmp_path / "motion.safetensors")["control_points"].shape == motion.control_points.shape[1:]
+
+
+def test_npz_keeps_the_uncertainty(tmp_path: Path) -> None:
+    motion = replace(motion_of("quadratic"), uncertainty=torch.rand(1, 1, 5, 7) * 9)
+    save_motion(tmp_path / "a.npz", motion, [-1.0, 1.0])
+    found = read_motion(tmp_path / "a.npz")
+    torch.testing.assert_close(found.uncertainty, motion.uncertainty.half().float())
+    save_motion(tmp_path / "b.npz", replace(motion, uncertainty=None), [-1.0, 1.0])
+    assert read_motion(tmp_path / "b.npz").uncertainty is None
+    save_motion(tmp_path / "c.npz", replace(motion, uncertainty=torch.rand(1, 1, 4, 7)), [-1.0, 1.0])
+    with pytest.raises(BadInputError, match="uncertainty of shape"):
+        read_motion(tmp_path / "c.npz")
 
 
 def test_flo_has_the_bytes_of_middlebury(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from motion_offsets.errors import BadInputError
 from motion_offsets.exposure.blur import create_blur
 from motion_offsets.exposure.trajectories import TRAJECTORIES, num_control_points
 from motion_offsets.models.configuration_etraj import EtrajConfig
+from motion_offsets.models.etraj_pyramid import DISPLACEMENTS, convex_upsample, structure_functions
 from motion_offsets.models.modeling_etraj import EtrajModel
 
 
@@ -40,6 +41,92 @@ def test_any_size_and_trajectory(trajectory: str, height: int, width: int) -> No
     assert out.motion_offsets.shape == (2, 5, 2, height, width)
     assert out.loss is None
     torch.testing.assert_close(out.motion_offsets, model.offsets_at(out.control_points, [-1, -0.5, 0, 0.5, 1]))
+
+
+PYRAMID = {
+    "backbone": "pyramid",
+    "widths": [8, 12, 16],
+    "encoder_blocks": [1, 0, 1],
+    "decoder_blocks": [1, 0],
+    "direction": "doubled-angle",
+    "predicts_uncertainty": True,
+}
+
+
+@pytest.mark.parametrize("trajectory", TRAJECTORIES)
+@pytest.mark.parametrize(("height", "width"), [(16, 16), (17, 31), (48, 64)])
+def test_pyramid_of_any_size_and_trajectory(trajectory: str, height: int, width: int) -> None:
+    model = _small(trajectory=trajectory, num_samples=5, **PYRAMID)
+    out = model(torch.rand(2, 3, height, width))
+    assert out.control_points.shape == (2, 2 * num_control_points(trajectory, 5), height, width)
+    assert out.uncertainty.shape == (2, 1, height, width)
+    assert (out.uncertainty > 0).all()
+    ends = model.offsets_at(out.control_points, [-1, 1])
+    assert (ends[:, 1, 0] >= ends[:, 0, 0]).all()
+
+
+def test_pyramid_is_saved_and_loaded(tmp_path: Path) -> None:
+    model = _small(**PYRAMID)
+    model.save_pretrained(tmp_path)
+    again = EtrajModel.from_pretrained(tmp_path)
+    assert again.config.widths == (8, 12, 16)
+    photo = torch.rand(1, 3, 32, 48)
+    first, second = model(photo), again(photo)
+    torch.testing.assert_close(first.control_points, second.control_points)
+    torch.testing.assert_close(first.uncertainty, second.uncertainty)
+
+
+def test_pyramid_of_an_empty_batch() -> None:
+    out = _small(**PYRAMID)(torch.rand(0, 3, 32, 48))
+    assert out.control_points.shape == (0, 4, 32, 48)
+
+
+def test_pyramid_trains_through_checkpoints() -> None:
+    model = _small(**PYRAMID).train()
+    photo = torch.rand(1, 3, 32, 32)
+    model(photo).control_points.sum().backward()
+    expected = [parameter.grad.clone() for parameter in model.parameters() if parameter.grad is not None]
+    model.zero_grad()
+    model.gradient_checkpointing_enable()
+    model(photo).control_points.sum().backward()
+    found = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+    torch.testing.assert_close(found, expected)
+
+
+def test_convex_upsampling_keeps_what_is_even_and_what_one_weight_chooses() -> None:
+    coarse = torch.arange(12.0).view(1, 1, 3, 4)
+    even = convex_upsample(torch.full((1, 2, 3, 4), 7.0), torch.randn(1, 144, 3, 4))
+    torch.testing.assert_close(even, torch.full((1, 2, 12, 16), 7.0))
+    weights = torch.zeros(1, 9, 16, 3, 4)
+    weights[:, 5] = 100  # the neighbour to the right
+    right = convex_upsample(coarse, weights.flatten(1, 2))
+    expected = coarse[..., [1, 2, 3, 3]].repeat_interleave(4, 2).repeat_interleave(4, 3)
+    torch.testing.assert_close(right, expected)
+
+
+@pytest.mark.parametrize(
+    "photo", [torch.full((1, 3, 32, 48), 0.4), torch.zeros(1, 3, 32, 48), torch.ones(1, 3, 16, 16)]
+)
+def test_pyramid_of_one_colour_is_finite(photo: torch.Tensor) -> None:
+    out = _small(**PYRAMID)(photo)
+    assert out.control_points.isfinite().all()
+    assert out.uncertainty.isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("fields", "name"),
+    [
+        ({"backbone": "unet"}, "backbone"),
+        ({"direction": "left"}, "direction"),
+        ({"widths": [8, 0]}, "widths"),
+        ({"encoder_blocks": [1]}, "encoder_blocks"),
+        ({"decoder_blocks": [1, 1, 1]}, "decoder_blocks"),
+        ({"predicts_uncertainty": "yes"}, "predicts_uncertainty"),
+    ],
+)
+def test_wrong_fields_are_named(fields: dict, name: str) -> None:
+    with pytest.raises(BadInputError, match=name):
+        EtrajConfig(**fields)
 
 
 def test_loss_is_the_weighted_sum_of_its_terms() -> None:

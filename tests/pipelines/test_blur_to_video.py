@@ -245,6 +245,31 @@ def test_a_large_photo_is_tiled_and_agrees_with_the_whole() -> None:
     torch.testing.assert_close(pipe.deblur(image, max_memory=4.1e8), pipe.deblur(image))
 
 
+def test_uncertainty_comes_whole_in_tiles_and_optimized(astronaut: Tensor) -> None:
+    torch.manual_seed(0)
+    config = EtrajConfig(
+        backbone="pyramid",
+        widths=[8, 12],
+        encoder_blocks=[0, 0],
+        decoder_blocks=[0],
+        direction="doubled-angle",
+        predicts_uncertainty=True,
+    )
+    pipe = BlurToVideoPipeline(EtrajModel(config).eval())
+    photo = torch.nn.functional.interpolate(astronaut, size=(512, 768), mode="bilinear", align_corners=False)
+    whole = pipe.answer(photo, method="none")
+    expected = pipe.estimator(photo).uncertainty
+    torch.testing.assert_close(whole.uncertainty, expected, rtol=1e-4, atol=1e-3)
+    tiled = pipe.answer(photo, method="none", max_memory=2.4e8)
+    # The network sees no further than the margin of a tile, so that tiles agree with the whole.
+    torch.testing.assert_close(tiled.uncertainty, expected, rtol=1e-3, atol=1e-2)
+    assert not torch.equal(tiled.uncertainty, expected)
+    torch.testing.assert_close(pipe.estimate(photo), pipe.estimator(photo).control_points, rtol=1e-4, atol=1e-3)
+    pipe.optimize(dtype=torch.float32, compile=False)
+    torch.testing.assert_close(pipe.answer(photo, method="none").uncertainty, expected, rtol=1e-4, atol=1e-3)
+    assert whole.photo(0).uncertainty.shape == (1, 1, 512, 768)
+
+
 def test_bfloat16_autocast_stays_close(pipe: BlurToVideoPipeline) -> None:
     """Positions keep their precision: bfloat16 would round 20.3 pixels to 20.25."""
     pipe.estimator.network.head.bias.data = torch.tensor([-20.3, 0.1, 20.3, -0.1])

@@ -46,6 +46,21 @@ def test_curve_runs_through_p_plus_offset():
     assert abs(lit[:, 1].max() - (31.5 + 20 + 1.5)) <= 1.5
 
 
+def test_uncertain_curves_fade():
+    offsets = straight(20, 0, 64, 64)  # 40 pixels from end to end
+    sure = one_cell(offsets, uncertainty=np.full((64, 64), 10.0, np.float32))
+    np.testing.assert_array_equal(sure, one_cell(offsets))
+    half, faint = (one_cell(offsets, uncertainty=np.full((64, 64), spread, np.float32)) for spread in (25.0, 90.0))
+    brightness = [picture[31].max() for picture in (sure, half, faint)]
+    assert brightness[1] == pytest.approx(0.625 * brightness[0], abs=3)  # halfway from 1 to a quarter
+    assert brightness[2] == pytest.approx(0.25 * brightness[0], abs=3)
+
+
+def test_uncertainty_has_the_size_of_the_offsets():
+    with pytest.raises(BadInputError, match="uncertainty: shape"):
+        one_cell(straight(20, 0, 64, 64), uncertainty=np.ones((32, 64), np.float32))
+
+
 def test_time_is_the_colour_and_mirror_turns_the_curve():
     start, end = time_colors(np.array([-1.0, 1.0])).astype(int)
     for mirror in (False, True):

@@ -135,8 +135,9 @@ def write_answer(
     (consistency,) = extracted.answer.consistency
     with whole_folder(target) as folder:
         metadata = photo.metadata.options(settings.keep_location)
-        _write_pictures(pipe, photo.pixel_values, sharp, control_points, folder, metadata)
-        motion = SavedMotion(control_points, pipe.trajectory, pipe.num_samples)
+        uncertainty = extracted.answer.uncertainty
+        _write_pictures(pipe, photo.pixel_values, sharp, control_points, uncertainty, folder, metadata)
+        motion = SavedMotion(control_points, pipe.trajectory, pipe.num_samples, uncertainty)
         save_motion(folder / "motion_offsets.npz", motion, settings.times)
         clock.lap("pictures")
         _write_clip(pipe, sharp, control_points, folder, settings, metadata, on_step)
@@ -193,19 +194,24 @@ def _write_pictures(
     pixel_values: Tensor,
     sharp: Tensor,
     control_points: Tensor,
+    uncertainty: Tensor | None,
     folder: Path,
     metadata: dict[str, Any],
 ) -> None:
     save_picture(pipe.post_process(sharp)[0], folder / "sharp.png", **metadata)
-    save_picture(trajectories_picture(pipe, pixel_values, control_points), folder / "trajectories.png", **metadata)
+    drawn = trajectories_picture(pipe, pixel_values, control_points, uncertainty)
+    save_picture(drawn, folder / "trajectories.png", **metadata)
     ends = trajectory_basis(pipe.trajectory, [-1.0, 1.0], pipe.num_samples).to(control_points)
     # The content moves against the offsets at which it is read.
     motion = weigh(ends[:1] - ends[1:], split_control_points(control_points))[0, 0]
     save_picture(draw_flow(motion), folder / "flow.png", **metadata)
 
 
-def trajectories_picture(pipe: BlurToVideoPipeline, pixel_values: Tensor, control_points: Tensor) -> Image.Image:
-    """The photo ``(1, 3, H, W)`` with the trajectories drawn over it, at most 2048 pixels wide or high."""
+def trajectories_picture(
+    pipe: BlurToVideoPipeline, pixel_values: Tensor, control_points: Tensor, uncertainty: Tensor | None = None
+) -> Image.Image:
+    """The photo ``(1, 3, H, W)`` with the trajectories drawn over it, fading where they are uncertain; at most 2048
+    pixels wide or high."""
     height, width = pixel_values.shape[-2:]
     scale = min(1.0, MAX_DRAWN_SIDE / max(height, width))
     if scale < 1:
@@ -215,7 +221,8 @@ def trajectories_picture(pipe: BlurToVideoPipeline, pixel_values: Tensor, contro
     grid = control_points[:, :, ::DRAWN_STRIDE, ::DRAWN_STRIDE] * scale
     offsets = offsets_at(grid, sample_times(pipe.num_samples), pipe.trajectory)[0]
     # As the eye sees it: the streak that each point of the scene left, in the direction in which the clip runs.
-    return draw_trajectories(pipe.post_process(pixel_values)[0], offsets, mirror=True)
+    spread = None if uncertainty is None else uncertainty[0, 0, ::DRAWN_STRIDE, ::DRAWN_STRIDE] * scale
+    return draw_trajectories(pipe.post_process(pixel_values)[0], offsets, uncertainty=spread, mirror=True)
 
 
 def _write_clip(

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -88,11 +88,11 @@ def load_exportable(name: str | os.PathLike[str]) -> Model:
 def side_multiple(model: Model) -> tuple[int, int]:
     """What height and width have to be multiples of in a ``.pt2``."""
     if is_estimator(model):
-        return EstimatorCore.multiple
+        return EstimatorCore(cast(EtrajModel, model)).multiple
     rows, columns = DeblurrerCore(model, "linear").multiple
     if model.own_estimator is None:
         return rows, columns
-    own = EstimatorCore.multiple
+    own = EstimatorCore(model.own_estimator).multiple
     return math.lcm(rows, own[0]), math.lcm(columns, own[1])
 
 

@@ -175,22 +175,37 @@ def _is_motion(points: Tensor, channels: int) -> bool:
 
 @dataclass(frozen=True)
 class SavedMotion:
-    """The motion of one photo as a file holds it: ``(1, 2K, H, W)`` control points in pixels, trajectory, N."""
+    """The motion of one photo as a file holds it.
+
+    Args:
+        control_points: ``(1, 2K, H, W)``, pixels.
+        trajectory: the one that they belong to.
+        num_samples: N, of an exposure.
+        uncertainty: ``(1, 1, H, W)``, pixels, how far the ends of the paths are expected to be off, if it is known; a
+            ``.npz`` keeps it.
+    """
 
     control_points: Tensor
     trajectory: str
     num_samples: int
+    uncertainty: Tensor | None = None
 
 
 def save_motion(path: Path, motion: SavedMotion, times: Sequence[float]) -> None:
     """Save a motion as ``.npz``, control points as float16 (to 1/64 pixel at 32 pixels), with the frames' times."""
+    uncertainty = {} if motion.uncertainty is None else {"uncertainty": _half(motion.uncertainty)}
     np.savez(
         path,
-        control_points=motion.control_points[0].clamp(-6e4, 6e4).to(torch.float16).cpu().numpy(),
+        control_points=_half(motion.control_points),
+        **uncertainty,
         trajectory=np.array(motion.trajectory),
         num_samples=np.array(motion.num_samples),
         timestamps=np.array(times, dtype=np.float64),
     )
+
+
+def _half(maps: Tensor) -> np.ndarray:
+    return maps[0].clamp(-6e4, 6e4).to(torch.float16).cpu().numpy()
 
 
 def load_motion(path: Path) -> SavedMotion:
@@ -205,6 +220,9 @@ def load_motion(path: Path) -> SavedMotion:
         with np.load(path, allow_pickle=False) as saved:
             points = torch.from_numpy(saved["control_points"].astype(np.float32, casting="same_kind"))
             trajectory, num_samples = str(saved["trajectory"]), int(saved["num_samples"])
+            uncertainty = None
+            if "uncertainty" in saved:
+                uncertainty = torch.from_numpy(saved["uncertainty"].astype(np.float32, casting="same_kind"))[None]
     except NPZ_ERRORS:
         raise BadInputError(f"{path}: holds no motion offsets; give a motion_offsets.npz that extract wrote") from None
     try:
@@ -216,4 +234,9 @@ def load_motion(path: Path) -> SavedMotion:
             f"{path}: holds control points of shape {tuple(points.shape)}; a {trajectory} trajectory wants finite "
             f"values of shape ({expected}, height, width)"
         )
-    return SavedMotion(points[None], trajectory, num_samples)
+    if uncertainty is not None and uncertainty.shape != (1, 1, *points.shape[1:]):
+        raise BadInputError(
+            f"{path}: holds an uncertainty of shape {tuple(uncertainty.shape[1:])}; its control points need one of "
+            f"{(1, *points.shape[1:])}"
+        )
+    return SavedMotion(points[None], trajectory, num_samples, uncertainty)

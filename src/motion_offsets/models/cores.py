@@ -17,19 +17,32 @@ from .configuration_etraj import is_estimator
 from .modeling_etraj import EtrajModel
 
 
+def estimated_maps(model: EtrajModel, pixel_values: Tensor) -> Tensor:
+    """Control points ``(B, 2K, H, W)`` and, of a model that predicts it, their uncertainty as one more channel."""
+    found = model(pixel_values, output_motion_offsets=False)
+    points = found.control_points.float()
+    return points if found.uncertainty is None else torch.cat([points, found.uncertainty.float()], 1)
+
+
 class EstimatorCore(nn.Module):
     """Photos ``(B, 3, H, W)`` in [0, 1] to control points ``(B, 2K, H, W)``, pixels, float32; sides multiples of
-    :attr:`multiple`."""
+    :attr:`multiple`.
+
+    Args:
+        model: the estimator.
+        uncertainty: whether its uncertainty, if it predicts one, follows as one more channel.
+    """
 
     padding = "reflect"
 
-    def __init__(self, model: EtrajModel) -> None:
+    def __init__(self, model: EtrajModel, uncertainty: bool = False) -> None:
         super().__init__()
-        self.model = model
+        self.model, self.uncertainty = model, uncertainty
         self.multiple = (model.config.stride, model.config.stride)
 
     def forward(self, pixel_values: Tensor) -> Tensor:
-        return self.model(pixel_values, output_motion_offsets=False).control_points.float()
+        found = estimated_maps(self.model, pixel_values)
+        return found if self.uncertainty else found[:, : 2 * self.model.config.num_control_points]
 
 
 class DeblurrerCore(nn.Module):

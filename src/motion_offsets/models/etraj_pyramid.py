@@ -21,6 +21,15 @@ CELL = 4  # side, pixels, of what one prediction stands for
 NEIGHBOURS = 9
 # Contrast is measured within so many pixels; what varies less than FAINT is not brought up to full contrast.
 SMOOTHED, MEASURED, FAINT = 9, 17, 0.02
+# In eight directions (four at a distance of 1), in a half-plane: the image displaced the other way differs as much.
+DISPLACEMENTS = (
+    *((1, 0), (1, 1), (0, 1), (-1, 1)),
+    *((2, 0), (2, 1), (2, 2), (1, 2), (0, 2), (-1, 2), (-2, 2), (-2, 1)),
+    *((4, 0), (4, 2), (3, 3), (2, 4), (0, 4), (-2, 4), (-3, 3), (-4, 2)),
+    *((8, 0), (7, 3), (6, 6), (3, 7), (0, 8), (-3, 7), (-6, 6), (-7, 3)),
+    *((16, 0), (15, 6), (11, 11), (6, 15), (0, 16), (-6, 15), (-11, 11), (-15, 6)),
+)
+REACH = 16  # of the longest
 QUIET = 0.2  # of the second convolution of a residual block at the start
 LOUD = 0.1  # of the last layer
 
@@ -52,7 +61,7 @@ class PyramidNetwork(nn.Module):
         self, widths: Sequence[int], encoder_blocks: Sequence[int], decoder_blocks: Sequence[int], out_channels: int
     ) -> None:
         super().__init__()
-        self.stem = nn.Conv2d(6 * CELL**2, widths[0], 3, padding=1)
+        self.stem = nn.Conv2d(6 * CELL**2 + len(DISPLACEMENTS), widths[0], 3, padding=1)
         pairs = list(zip(widths, widths[1:], strict=False))
         self.down = nn.ModuleList(nn.Conv2d(fine, coarse, 2, stride=2) for fine, coarse in pairs)
         self.up = nn.ModuleList(nn.ConvTranspose2d(coarse, fine, 2, stride=2) for fine, coarse in pairs)
@@ -64,11 +73,16 @@ class PyramidNetwork(nn.Module):
         self.head.gain = self.mask.gain = LOUD  # type: ignore[assignment]
 
     def forward(self, image: Tensor) -> Tensor:
-        seen = torch.cat([2 * image - 1, local_contrast(image)], 1).to(self.stem.weight.dtype)
-        features = self.stem(space_to_depth(seen, CELL).contiguous(memory_format=torch.channels_last))
+        contrast = local_contrast(image)
+        cells = torch.cat(
+            [space_to_depth(torch.cat([2 * image - 1, contrast], 1), CELL), structure_functions(contrast)], 1
+        )
+        cells = cells.to(self.stem.weight.dtype).contiguous(memory_format=torch.channels_last)
+        # Blur tells its direction by how much detail of each direction there is: by magnitudes, not by signed values.
+        features = functional.relu(self.stem(cells))
         skips = []
         for level, blocks in enumerate(self.encoder):
-            features = blocks(self.down[level - 1](features) if level else features)
+            features = blocks(functional.relu(self.down[level - 1](features)) if level else features)
             skips.append(features)
         for level in reversed(range(len(self.decoder))):
             features = self.decoder[level](skips[level] + self.up[level](features))
@@ -89,6 +103,24 @@ def local_contrast(image: Tensor) -> Tensor:
     detail = image - _box(image, SMOOTHED)
     variance = _box(detail.square().mean(1, keepdim=True), MEASURED)
     return detail * (variance + FAINT**2).rsqrt()
+
+
+def structure_functions(contrast: Tensor) -> Tensor:
+    """How much the image differs from itself displaced, per cell: ``(B, 3, H, W)`` to ``(B, D, H / 4, W / 4)``.
+
+    ``mean |y(p + d) - y(p)|`` over a cell, less its mean over all ``d`` of :data:`DISPLACEMENTS`. Along the blur a
+    photo is smooth, so that the values for displacements along and across it tell direction and length from the first
+    step of training on.
+    """
+    grey = contrast.mean(1, keepdim=True)
+    height, width = grey.shape[2:]
+    padded = functional.pad(grey, (REACH, REACH, REACH, REACH), mode="replicate")
+    parts = []
+    for across, down in DISPLACEMENTS:
+        moved = padded[:, :, REACH + down : REACH + down + height, REACH + across : REACH + across + width]
+        parts.append(functional.avg_pool2d((moved - grey).abs(), CELL))
+    found = torch.cat(parts, 1)
+    return found - found.mean(1, keepdim=True)
 
 
 def _box(image: Tensor, size: int) -> Tensor:

@@ -40,6 +40,8 @@ class Answer:
         consistency: one :class:`~motion_offsets.exposure.consistency.Consistency` per photo; empty without sharp
             frames.
         reblurred: ``(B, 3, H, W)``, what sharp frames and motion make of the exposure; ``None`` unless kept.
+        uncertainty: ``(B, 1, H, W)``, pixels, how far the ends of the paths are expected to be off, before any
+            refinement; ``None`` if the estimator does not predict it.
     """
 
     pixel_values: Tensor
@@ -47,6 +49,7 @@ class Answer:
     sharp: Tensor | None = None
     consistency: tuple[Consistency, ...] = ()
     reblurred: Tensor | None = None
+    uncertainty: Tensor | None = None
 
     def photo(self, index: int) -> Answer:
         """The answer to one of the photos."""
@@ -57,6 +60,7 @@ class Answer:
             None if self.sharp is None else self.sharp[one],
             self.consistency[one],
             None if self.reblurred is None else self.reblurred[one],
+            None if self.uncertainty is None else self.uncertainty[one],
         )
 
 
@@ -82,7 +86,7 @@ def answer(
     on_step, part = on_step or _silent, part or nullcontext
     on_step(MOTION, 0, 1)
     with part(MOTION):
-        points = pipe.estimate(pixel_values, max_memory, dtype, partial(on_step, MOTION))
+        points, uncertainty = pipe.estimate_motion(pixel_values, max_memory, dtype, partial(on_step, MOTION))
     if sharp is None and method != NO_DEBLURRER:
         on_step(SHARP_FRAME, 0, 1)
         with part(SHARP_FRAME):
@@ -93,14 +97,14 @@ def answer(
                 share = pipe.estimators_agree if share_offsets is None else share_offsets
                 sharp = pipe.deblur(pixel_values, points if share else None, max_memory, dtype, on_tile)
     if sharp is None:
-        return Answer(pixel_values, align_time(points, pipe.trajectory))
+        return Answer(pixel_values, align_time(points, pipe.trajectory), uncertainty=uncertainty)
     if refine_steps:
         on_step(REFINEMENT, 0, 1)
         with part(REFINEMENT):
             points = pipe.refine(pixel_values, sharp, points, refine_steps)
     on_step(CONSISTENCY, 0, 1)
     with part(CONSISTENCY):
-        found = Answer(pixel_values, align_time(points, pipe.trajectory), sharp)
+        found = Answer(pixel_values, align_time(points, pipe.trajectory), sharp, uncertainty=uncertainty)
         del points, sharp
         checked = [_checked(pipe, found.photo(index), safe, keep_reblurred) for index in range(len(pixel_values))]
         if safe:

@@ -21,6 +21,7 @@ from ..exposure.consistency import Consistency, assess
 from ..exposure.deconvolution import deconvolve
 from ..exposure.refinement import check_refine_steps, refine
 from ..exposure.trajectories import align_time_to, check_timestamps, offsets_at, trajectory_basis
+from ..models.cores import estimated_maps
 from ..models.hub import plain_errors, resolve_name, snapshot
 from ..models.image_processing_motion_offsets import OUTPUT_TYPES, MotionOffsetsImageProcessor
 from ..models.modeling_etraj import EtrajModel
@@ -325,18 +326,35 @@ class BlurToVideoPipeline(DiffusionPipeline):
         on_tile: Progress | None = None,
     ) -> Tensor:
         """Control points ``(B, 2K, H, W)`` in pixels, float32, of photos ``(B, 3, H, W)``; see :meth:`__call__`."""
+        return self.estimate_motion(pixel_values, max_memory, dtype, on_tile)[0]
 
-        def control_points(tile: Tensor) -> Tensor:
+    @torch.no_grad()
+    def estimate_motion(
+        self,
+        pixel_values: Tensor,
+        max_memory: float = DEFAULT_MAX_MEMORY,
+        dtype: torch.dtype | None = None,
+        on_tile: Progress | None = None,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Control points, as :meth:`estimate` gives them, and their uncertainty ``(B, 1, H, W)`` in pixels: how far
+        the ends of the paths are expected to be off; ``None`` if the estimator does not predict it."""
+
+        def motion(tile: Tensor) -> Tensor:
             if self._fast is not None and dtype is None:
                 return self._fast.estimate(tile)
             with _autocast(tile, dtype):
-                tile = _network_input(tile, self.estimator)
-                return self.estimator(tile, output_motion_offsets=False).control_points
+                return estimated_maps(self.estimator, _network_input(tile, self.estimator))
 
-        # Two tiles may see one motion in opposite directions of time, and their mean would be no motion at all.
-        agree = partial(align_time_to, trajectory=self.trajectory)
+        channels = 2 * self.estimator.config.num_control_points
+
+        def agree(maps: Tensor, reference: Tensor) -> Tensor:
+            # Two tiles may see one motion in opposite directions of time, and their mean would be no motion at all.
+            points = align_time_to(maps[:, :channels], reference[:, :channels], self.trajectory)
+            return torch.cat([points, maps[:, channels:]], 1)
+
         tile_pixels = _tile_pixels(pixel_values, max_memory, ESTIMATOR_BYTES)
-        return run_tiled(control_points, pixel_values, tile_pixels, ESTIMATOR_MARGIN, on_tile, agree)
+        found = run_tiled(motion, pixel_values, tile_pixels, ESTIMATOR_MARGIN, on_tile, agree)
+        return found[:, :channels], found[:, channels:] if self.estimator.config.predicts_uncertainty else None
 
     @torch.no_grad()
     def deblur(

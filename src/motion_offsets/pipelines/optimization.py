@@ -81,7 +81,7 @@ class OptimizedNetworks:
             self._options = {"backend": backend, **({"mode": "reduce-overhead"} if self._graphs else {})}
         self.agree = agree
         trajectory = estimator.config.trajectory
-        self._estimator = self._prepare(EstimatorCore(_fast_copy(estimator, dtype)))
+        self._estimator = self._prepare(EstimatorCore(_fast_copy(estimator, dtype), uncertainty=True))
         self._deblurrer: Callable[..., Tensor] | None = None
         self._own_estimator: Callable[..., Tensor] | None = None
         self.wants_points = False
@@ -103,7 +103,8 @@ class OptimizedNetworks:
         )
 
     def estimate(self, pixel_values: Tensor) -> Tensor:
-        """Control points ``(B, 2K, H, W)``, pixels, float32, of photos ``(B, 3, H, W)``."""
+        """Control points and uncertainty of photos ``(B, 3, H, W)``; see :func:`~motion_offsets.models.cores.
+        estimated_maps`."""
         return self._estimator(pixel_values)
 
     def deblur(self, pixel_values: Tensor, control_points: Tensor | None) -> Tensor:

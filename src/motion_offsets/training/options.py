@@ -169,7 +169,14 @@ class TrainingOptions:
         for name in ("warmup_steps", "data_workers"):
             _require(self, name, getattr(self, name) >= 0, "at least 0")
         _require(self, "learning_rate", 0 < self.learning_rate < math.inf, "a positive number such as 1e-4")
-        for name in ("max_gradient_norm", "flow_weight", "uncertainty_weight", "frequency_weight", "reblur_from", "ssim_from"):
+        for name in (
+            "max_gradient_norm",
+            "flow_weight",
+            "uncertainty_weight",
+            "frequency_weight",
+            "reblur_from",
+            "ssim_from",
+        ):
             _require(self, name, 0 <= getattr(self, name) < math.inf, "a number from 0 up")
         _require(self, "flow_until", 0 < self.flow_until < math.inf, "a positive number")
         for name in ("ema_decay", "keep_of_start"):

@@ -21,6 +21,9 @@ STILL_PIXELS = 1.0
 
 _STILL_COLOR: Color = (226, 230, 236)
 _CELLS_ALONG_SIDE = 24  # on a square picture
+# Uncertainty over length of a curve from which it fades, and from which it is at its faintest.
+_SURE, _UNSURE, _FAINTEST = 0.25, 1.0, 0.25
+_OPACITY_STEPS = 8
 _PIECES = 56  # coloured pieces a curve
 _FOURFOLD_BELOW, _TWOFOLD_BELOW = 4_000_000, 50_000_000  # pixels of the photo; wide lines need less super-sampling
 
@@ -29,6 +32,7 @@ def draw_trajectories(
     image: Image.Image,
     motion_offsets: ArrayLike,
     *,
+    uncertainty: ArrayLike | None = None,
     cell: float | None = None,
     density: float = 1,
     line_width: float | None = None,
@@ -45,6 +49,8 @@ def draw_trajectories(
         image: the photo, ``(W, H)``.
         motion_offsets: ``(N, 2, h, w)``, N >= 2, channel 0 = dx (right), 1 = dy (down), in pixels of the photo.
             ``(h, w)`` may be smaller than ``(H, W)``, such as every 8th pixel; cells look up the nearest value.
+        uncertainty: ``(h, w)``, pixels, how far the ends of the paths are expected to be off. Curves fade from where
+            that is a quarter of their length to where it is their whole length.
         cell: side of a grid cell in pixels; by default about 24 cells along a square picture, fewer on an
             axis where the motion is so long that neighbouring curves would run into each other.
         density: how many times as many curves along a side as by default; without effect where ``cell`` is given.
@@ -81,7 +87,7 @@ def draw_trajectories(
     centres = _cell_centres(width, height, cell_size)
     paths = _paths(offsets, centres, width, height, -1 if mirror else 1)
     canvas = _dimmed(image, backdrop)
-    _draw_curves(canvas, paths, width_of_line)
+    _draw_curves(canvas, paths, width_of_line, _opacities(uncertainty, offsets, centres, paths, width, height))
     if legend:
         _draw_legend(canvas)
     return canvas
@@ -121,12 +127,34 @@ def _cell_centres(width: int, height: int, cell: tuple[float, float]) -> np.ndar
 
 def _paths(offsets: ArrayLike, centres: np.ndarray, width: int, height: int, sign: int) -> np.ndarray:
     """(M, N, 2) points (x, y) of every cell's curve."""
-    columns = ((centres[:, 0] + 0.5) * offsets.shape[3] / width).astype(int)
-    rows = ((centres[:, 1] + 0.5) * offsets.shape[2] / height).astype(int)
+    rows, columns = _looked_up(offsets, centres, width, height)
     at_centres = to_numpy(offsets[:, :, rows, columns])
     if not np.isfinite(at_centres).all():
         raise BadInputError("motion_offsets: some are not finite numbers; give pixels")
     return centres[:, None] + sign * at_centres.transpose(2, 0, 1)
+
+
+def _looked_up(offsets: ArrayLike, centres: np.ndarray, width: int, height: int) -> tuple[np.ndarray, np.ndarray]:
+    """(M,) rows and (M,) columns of the offsets' grid that lie nearest to the centres."""
+    columns = ((centres[:, 0] + 0.5) * offsets.shape[3] / width).astype(int)
+    rows = ((centres[:, 1] + 0.5) * offsets.shape[2] / height).astype(int)
+    return rows, columns
+
+
+def _opacities(
+    uncertainty: ArrayLike | None, offsets: ArrayLike, centres: np.ndarray, paths: np.ndarray, width: int, height: int
+) -> np.ndarray:
+    """(M,) how much is seen of every cell's curve, from :data:`_FAINTEST` to 1."""
+    if uncertainty is None:
+        return np.ones(len(paths))
+    if tuple(uncertainty.shape) != tuple(offsets.shape[2:]):
+        raise BadInputError(
+            f"uncertainty: shape {tuple(uncertainty.shape)}; give that of the offsets, {tuple(offsets.shape[2:])}"
+        )
+    rows, columns = _looked_up(offsets, centres, width, height)
+    ratio = to_numpy(uncertainty[rows, columns]) / np.maximum(_extents(paths), STILL_PIXELS)
+    doubt = np.clip((ratio - _SURE) / (_UNSURE - _SURE), 0, 1)
+    return 1 - (1 - _FAINTEST) * doubt
 
 
 def _extents(paths: np.ndarray) -> np.ndarray:
@@ -139,17 +167,25 @@ def _dimmed(image: Image.Image, brightness: float) -> Image.Image:
     return ImageEnhance.Brightness(grey).enhance(brightness)
 
 
-def _draw_curves(canvas: Image.Image, paths: np.ndarray, line_width: float) -> None:
+def _draw_curves(canvas: Image.Image, paths: np.ndarray, line_width: float, opacities: np.ndarray) -> None:
     """A dark rim below everything, then the curves in their colours, then the dots of the still cells."""
     still = _extents(paths) < STILL_PIXELS
-    moving, resting = paths[~still], paths[still].mean(axis=1)
-    rim = _stroke_mask(canvas.size, moving, resting, line_width + 2 * max(0.6, 0.35 * line_width))
-    canvas.paste((0, 0, 0), mask=rim.point(lambda value: value * 0.6))
-    if len(moving):
-        core = _stroke_mask(canvas.size, moving, resting[:0], line_width)
-        canvas.paste(_color_layer(canvas.size, moving, line_width + 2), mask=core)
-    if len(resting):
-        canvas.paste(_STILL_COLOR, mask=_stroke_mask(canvas.size, moving[:0], resting, line_width))
+    levels = np.round(opacities * _OPACITY_STEPS) / _OPACITY_STEPS
+    for level in np.unique(levels):  # the faintest first, so that what is sure lies on top
+        drawn = levels == level
+        moving, resting = paths[drawn & ~still], paths[drawn & still].mean(axis=1)
+        rim = _stroke_mask(canvas.size, moving, resting, line_width + 2 * max(0.6, 0.35 * line_width))
+        canvas.paste((0, 0, 0), mask=_faded(rim, 0.6 * level))
+        if len(moving):
+            core = _stroke_mask(canvas.size, moving, resting[:0], line_width)
+            canvas.paste(_color_layer(canvas.size, moving, line_width + 2), mask=_faded(core, level))
+        if len(resting):
+            dots = _stroke_mask(canvas.size, moving[:0], resting, line_width)
+            canvas.paste(_STILL_COLOR, mask=_faded(dots, level))
+
+
+def _faded(mask: Image.Image, opacity: float) -> Image.Image:
+    return mask if opacity == 1 else mask.point(lambda value: value * opacity)
 
 
 def _stroke_mask(size: tuple[int, int], paths: np.ndarray, dots: np.ndarray, width: float) -> Image.Image:
