@@ -9,7 +9,7 @@ from motion_offsets.errors import BadInputError
 from motion_offsets.exposure.blur import create_blur
 from motion_offsets.exposure.trajectories import TRAJECTORIES, num_control_points
 from motion_offsets.models.configuration_etraj import EtrajConfig
-from motion_offsets.models.etraj_pyramid import DISPLACEMENTS, convex_upsample, structure_functions
+from motion_offsets.models.etraj_pyramid import convex_upsample
 from motion_offsets.models.modeling_etraj import EtrajModel
 
 

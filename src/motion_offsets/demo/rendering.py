@@ -234,5 +234,7 @@ def point_picture(answer: Answer, x: int, y: int) -> tuple[Image.Image, np.ndarr
     around = Image.fromarray(answer.photo[np.ix_(rows, columns)])
     enlarged = around.resize((POINT_SIDE, POINT_SIDE), Image.Resampling.BICUBIC)
     offsets = (path * scale)[:, :, None, None]
-    style = {"cell": POINT_SIDE, "line_width": 7, "backdrop": 0.75}
-    return draw_trajectories(enlarged, offsets, legend=False, mirror=True, **style), path
+    drawn = draw_trajectories(
+        enlarged, offsets, cell=POINT_SIDE, line_width=7, backdrop=0.75, legend=False, mirror=True
+    )
+    return drawn, path

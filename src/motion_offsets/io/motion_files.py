@@ -193,7 +193,7 @@ class SavedMotion:
 
 def save_motion(path: Path, motion: SavedMotion, times: Sequence[float]) -> None:
     """Save a motion as ``.npz``, control points as float16 (to 1/64 pixel at 32 pixels), with the frames' times."""
-    uncertainty = {} if motion.uncertainty is None else {"uncertainty": _half(motion.uncertainty)}
+    uncertainty: dict[str, Any] = {} if motion.uncertainty is None else {"uncertainty": _half(motion.uncertainty)}
     np.savez(
         path,
         control_points=_half(motion.control_points),

@@ -146,9 +146,7 @@ class EtrajModel(BundledNamesMixin, SavedWithCodeMixin, PreTrainedModel):
         super().__init__(config)
         outputs = 2 * config.num_control_points + config.predicts_uncertainty
         if config.backbone == "pyramid":
-            self.network: nn.Module = PyramidNetwork(
-                config.widths, config.encoder_blocks, config.decoder_blocks, outputs
-            )
+            self.network: Any = PyramidNetwork(config.widths, config.encoder_blocks, config.decoder_blocks, outputs)
         else:
             self.network = EtrajNetwork(config.base_channels, outputs)
         self.post_init()
