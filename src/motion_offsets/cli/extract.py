@@ -23,6 +23,7 @@ from .reporting import report, say, tell_passed_over
 
 if TYPE_CHECKING:
     from ..extraction.batch import Outcome
+    from ..extraction.given_frames import GivenFrames
     from ..extraction.settings import ExtractionSettings
     from ..extraction.sources import PhotoSources, Share
     from ..pipelines.blur_to_video import BlurToVideoPipeline
@@ -42,12 +43,14 @@ def extract_sources(
     batch_size: int | None,
     debug: bool,
     report_error: Callable[[Exception, str], int],
+    given: GivenFrames | None = None,
 ) -> set[int]:
     """Extract a share of the photos; print a line for each.
 
     Args:
         resume: leave photos alone whose result is there; by default where there is more than one photo.
         report_error: says what went wrong with what, and returns the exit code it deserves.
+        given: sharp frames to use in place of the deblurrer's.
 
     Returns:
         The exit codes of what went wrong.
@@ -80,6 +83,7 @@ def extract_sources(
             on_step=progress.step,
             on_outcome=on_outcome,
             raise_faults=debug,
+            given=given,
         ).run(sources.streams(share))
     return codes
 
@@ -169,6 +173,13 @@ def extract(
     webp: Annotated[bool, typer.Option("--webp", help="Write the clip as WebP, too.")] = False,
     model: Model = DEFAULT_ESTIMATOR,
     deblurrer: Deblurrer = None,
+    sharp: Annotated[
+        str | None, typer.Option(metavar="FILE", help="A sharp frame made elsewhere, in place of the deblurrer's.")
+    ] = None,
+    sharp_folder: Annotated[
+        str | None,
+        typer.Option(metavar="FOLDER", help="Likewise for several photos: pictures with the photos' file stems."),
+    ] = None,
     device: Device = "auto",
     dtype: Dtype = "auto",
     max_memory: MaxMemory = "4GB",
@@ -198,6 +209,7 @@ def extract(
 
     A run that was stopped goes on where it was when it is started again.
     """
+    from ..extraction.given_frames import find_given_frames
     from ..extraction.settings import ExtractionSettings
     from ..extraction.sources import Share, find_sources
     from ..io.video import MAX_FPS, MIN_FPS
@@ -212,15 +224,19 @@ def extract(
         raise BadInputError(f"--fps is {fps:g}; give a number of frames a second from {MIN_FPS} to {MAX_FPS}")
     if refine < 0:
         raise BadInputError(f"--refine is {refine}; give a number of steps such as 20, or 0 for none")
+    if deblurrer is not None and (sharp is not None or sharp_folder is not None):
+        option = "--sharp" if sharp is not None else "--sharp-folder"
+        raise BadInputError(f"{option} replaces the sharp frame that --deblurrer would make; give one of them")
     part = Share(shard_index, num_shards)
     sources, out = find_sources(photos, split, column), as_path(output)
-    tell_passed_over(photos)
+    given = find_given_frames(sources, sharp, sharp_folder)
+    tell_passed_over(photos if sharp_folder is None else [*photos, sharp_folder])
     if sources.count(part) == 0:
         say(f"part {shard_index} of {num_shards} has nothing to do: there are {len(sources.photos)} photos", err=True)
         return
     check_output_folder(out)
     with joined_processes() as process:
-        pipe, autocast = prepare(model, deblurrer, process.device(device), dtype)
+        pipe, autocast = prepare(model, deblurrer, process.device(device), dtype, deblurs=given is None)
         settings = ExtractionSettings(
             times=times,
             fps=fps,
@@ -230,7 +246,7 @@ def extract(
             safe=safe,
             dtype=autocast,
             keep_location=location,
-            models={"model": model, "deblurrer": deblurrer or "default"},
+            models={"model": model, **({} if given else {"deblurrer": deblurrer or "default"})},
         )
         codes = extract_sources(
             pipe,
@@ -242,6 +258,7 @@ def extract(
             batch_size=batch_size,
             debug=debug,
             report_error=report,
+            given=given,
         )
         codes = process.worst(codes)
     if codes:

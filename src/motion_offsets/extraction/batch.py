@@ -21,7 +21,8 @@ from ..errors import BadInputError
 from ..io.atomic import check_replaceable
 from ..io.images import size_of
 from ..runtime.memory import PHOTO_BYTES
-from .manifest import PHOTO_HASH, SETTINGS_HASH, Manifest, has_result, hash_photo, hash_settings
+from .given_frames import GivenFrames, check_given_frame
+from .manifest import Manifest, has_result, hash_photo, hash_settings, hashes_of
 from .result import ExtractedPhoto, LoadedPhoto, answer_photos, load_photo, write_answer
 from .sources import Item
 
@@ -58,6 +59,7 @@ class _Taken:
     item: Item
     target: Path
     photo_hash: str
+    sharp_hash: str | None
     photo: LoadedPhoto
     room: float
 
@@ -80,6 +82,7 @@ class BatchExtraction:
         on_step: called with a photo's name, its step, how much of it is done and how much there is, from any thread.
         on_outcome: called once for each photo, one call at a time, from any thread.
         raise_faults: stop at the first fault of ours and raise it.
+        given: sharp frames to use in place of the deblurrer's.
     """
 
     def __init__(
@@ -94,11 +97,12 @@ class BatchExtraction:
         on_step: Callable[[str, str, int, int], None] = lambda *step: None,
         on_outcome: Callable[[Outcome], None] = lambda outcome: None,
         raise_faults: bool = False,
+        given: GivenFrames | None = None,
     ) -> None:
         if batch_size is not None and batch_size < 1:
             raise BadInputError(f"`batch_size` is {batch_size}; give a number of photos of at least 1")
         self._pipe, self._out, self._settings = pipe, out, settings
-        self._manifest, self._resume = manifest, resume
+        self._manifest, self._resume, self._given = manifest, resume, given
         self._on_step, self._on_outcome, self._raise_faults = on_step, on_outcome, raise_faults
         gpu = pipe.device.type != "cpu"
         self._batch_size = batch_size or (GPU_BATCH if gpu else 1)
@@ -169,24 +173,28 @@ class BatchExtraction:
         self._on_step(name, "load", 0, 1)
         check_replaceable(target)
         width, height = size_of(item.photo, self._pipe.processor.max_pixels)
-        photo_hash = hash_photo(item.photo)
+        photo_hash, sharp, sharp_hash = hash_photo(item.photo), None, None
+        if self._given is not None:
+            sharp = self._given.of(item.photo)
+            check_given_frame(sharp, item.photo, (width, height), self._pipe.processor.max_pixels)
+            sharp_hash = hash_photo(sharp)
         if self._manifest is not None:
             self._manifest.clear_unfinished(target)
-            if self._resume and has_result(target, photo_hash, self._settings_hash):
-                return self._done(name, item, photo_hash, None)
-        self._pipe.check_fits(self._settings.max_memory, width * height)
+            if self._resume and has_result(target, photo_hash, self._settings_hash, sharp_hash):
+                return self._done(name, item, photo_hash, sharp_hash, None)
+        self._pipe.check_fits(self._settings.max_memory, width * height, deblurs=sharp is None)
         room = width * height * PHOTO_BYTES
         if not self._room.take(room, wait=False):
             self._flush()  # or the photos that wait for company would wait for their own room
             self._room.take(room)
         try:
-            photo = load_photo(self._pipe, item.photo)
+            photo = load_photo(self._pipe, item.photo, sharp)
         except BaseException:
             self._room.give(room)
             raise
         if self._pending and self._pending[0].photo.pixel_values.shape != photo.pixel_values.shape:
             self._flush()
-        self._pending.append(_Taken(item, target, photo_hash, photo, room))
+        self._pending.append(_Taken(item, target, photo_hash, sharp_hash, photo, room))
         fitting = self._settings.max_memory / (width * height * (PHOTO_BYTES + self._pipe.tile_bytes))
         if len(self._pending) >= min(self._batch_size, fitting):
             self._flush()
@@ -225,7 +233,7 @@ class BatchExtraction:
             self._on_step(name, step, done, total)
 
         try:
-            hashes = {PHOTO_HASH: taken.photo_hash, SETTINGS_HASH: self._settings_hash}
+            hashes = hashes_of(taken.photo_hash, self._settings_hash, taken.sharp_hash)
             try:
                 self._check_stopped()
                 report = write_answer(self._pipe, answer, taken.target, self._settings, on_step, hashes)
@@ -234,7 +242,7 @@ class BatchExtraction:
             except Exception as error:
                 self._failed(name, taken.item, error)
             else:
-                self._done(name, taken.item, taken.photo_hash, report)
+                self._done(name, taken.item, taken.photo_hash, taken.sharp_hash, report)
         except BaseException as error:
             self._end(error)
         finally:
@@ -242,10 +250,12 @@ class BatchExtraction:
 
     # Any thread
 
-    def _done(self, name: str, item: Item, photo_hash: str, report: dict[str, Any] | None) -> None:
+    def _done(
+        self, name: str, item: Item, photo_hash: str, sharp_hash: str | None, report: dict[str, Any] | None
+    ) -> None:
         with self._reporting:
             if self._manifest is not None:
-                self._manifest.enter_done(item.result, name, photo_hash, self._settings_hash)
+                self._manifest.enter_done(item.result, name, photo_hash, self._settings_hash, sharp_hash)
             self._on_outcome(Outcome(name, self._out / item.result, report))
 
     def _failed(self, name: str, item: Item | None, error: Exception) -> None:

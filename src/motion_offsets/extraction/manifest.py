@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from .settings import ExtractionSettings
 
 PATTERN = "manifest*.jsonl"
-PHOTO_HASH, SETTINGS_HASH = "photo_sha256", "settings_sha256"
+PHOTO_HASH, SETTINGS_HASH, SHARP_HASH = "photo_sha256", "settings_sha256", "sharp_sha256"
 # What a config says of where it was read, and with what.
 _NOT_OF_THE_MODEL = ("_name_or_path", "transformers_version")
 
@@ -79,11 +79,18 @@ def hash_settings(pipe: BlurToVideoPipeline, settings: ExtractionSettings) -> st
     return digest.hexdigest()
 
 
-def has_result(folder: Path, photo_hash: str, settings_hash: str) -> bool:
-    """Whether a folder holds the whole result of this photo with these settings."""
+def hashes_of(photo_hash: str, settings_hash: str, sharp_hash: str | None = None) -> dict[str, str]:
+    """What reports and manifests say of a result; a sharp frame that was given has a hash of its own."""
+    hashes = {PHOTO_HASH: photo_hash, SETTINGS_HASH: settings_hash}
+    return hashes if sharp_hash is None else {**hashes, SHARP_HASH: sharp_hash}
+
+
+def has_result(folder: Path, photo_hash: str, settings_hash: str, sharp_hash: str | None = None) -> bool:
+    """Whether a folder holds the whole result of this photo with these settings and this given sharp frame."""
     try:
         report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
-        same = (report[PHOTO_HASH], report[SETTINGS_HASH]) == (photo_hash, settings_hash)
+        found = report[PHOTO_HASH], report[SETTINGS_HASH], report.get(SHARP_HASH)
+        same = found == (photo_hash, settings_hash, sharp_hash)
         return same and all((folder / name).stat().st_size > 0 for name in report["files"])
     except (OSError, ValueError, KeyError, TypeError):  # no folder, or one of another make: no result of ours
         return False
@@ -131,9 +138,11 @@ class Manifest:
             except OSError:  # there are results in it
                 return
 
-    def enter_done(self, result: str, photo: str, photo_hash: str, settings_hash: str) -> None:
+    def enter_done(
+        self, result: str, photo: str, photo_hash: str, settings_hash: str, sharp_hash: str | None = None
+    ) -> None:
         """Enter a result that is in place, unless its line is there."""
-        hashes = {PHOTO_HASH: photo_hash, SETTINGS_HASH: settings_hash}
+        hashes = hashes_of(photo_hash, settings_hash, sharp_hash)
         if self._entered.get(result) != _entry(hashes):
             self._write({"result": result, "status": "done", "photo": photo, **hashes})
 
@@ -178,7 +187,7 @@ def _entered(folder: Path) -> dict[str, str]:
 
 
 def _entry(line: Mapping[str, Any]) -> str:
-    return f"{line.get(PHOTO_HASH, '')[:16]} {line.get(SETTINGS_HASH, '')[:16]}"
+    return " ".join(line.get(name, "")[:16] for name in (PHOTO_HASH, SETTINGS_HASH, SHARP_HASH))
 
 
 def _unfinished_in(folder: Path) -> dict[str, list[Path]]:

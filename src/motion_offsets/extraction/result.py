@@ -31,6 +31,7 @@ from ..pipelines.blur_to_video import BlurToVideoPipeline
 from ..version import versions
 from ..visualization.flow import draw_flow
 from ..visualization.paths import draw_trajectories
+from .given_frames import load_given_frame
 from .settings import ExtractionSettings, OnStep
 
 # Curves drawn over more pixels than this could not be seen, so larger photos are drawn smaller.
@@ -40,13 +41,23 @@ DRAWN_STRIDE = 4
 
 @dataclass(frozen=True)
 class LoadedPhoto:
-    """A photo ``(1, 3, H, W)`` in [0, 1] in ordinary memory, what it is called, the seconds each step took, and what
-    its file tells beside it."""
+    """A photo in ordinary memory.
+
+    Args:
+        name: what it is called.
+        pixel_values: ``(1, 3, H, W)`` in [0, 1].
+        seconds: that each step took.
+        metadata: what its file tells beside the picture.
+        sharp: a sharp frame that was given, ``(1, 3, H, W)`` in [0, 1].
+        sharp_name: what that is called.
+    """
 
     name: str
     pixel_values: Tensor
     seconds: dict[str, float]
     metadata: PhotoMetadata = NO_METADATA
+    sharp: Tensor | None = None
+    sharp_name: str | None = None
 
 
 @dataclass(frozen=True)
@@ -58,7 +69,12 @@ class ExtractedPhoto:
 
 
 def extract_photo(
-    pipe: BlurToVideoPipeline, photo: Path, target: Path, settings: ExtractionSettings, on_step: OnStep
+    pipe: BlurToVideoPipeline,
+    photo: Path,
+    target: Path,
+    settings: ExtractionSettings,
+    on_step: OnStep,
+    sharp: Path | None = None,
 ) -> dict[str, Any]:
     """Extract one photo into the folder ``target``; see DESIGN, section 6, for what it then holds.
 
@@ -66,28 +82,31 @@ def extract_photo(
 
     Args:
         on_step: called with the name of the step, how much of it is done, and how much there is.
+        sharp: a sharp frame of the photo, used in place of the deblurrer's.
 
     Returns:
         The report that is also written to ``report.json``.
 
     Raises:
-        BadInputError: the photo cannot be used or the folder cannot be written.
+        BadInputError: the photo or the sharp frame cannot be used, or the folder cannot be written.
     """
     check_replaceable(target)
     width, height = size_of(photo, pipe.processor.max_pixels)
-    pipe.check_fits(settings.max_memory, width * height)
+    pipe.check_fits(settings.max_memory, width * height, deblurs=sharp is None)
     on_step("load", 0, 1)
-    answers = answer_photos(pipe, [load_photo(pipe, photo)], settings, on_step)
+    answers = answer_photos(pipe, [load_photo(pipe, photo, sharp)], settings, on_step)
     return write_answer(pipe, answers[0], target, settings, on_step)
 
 
-def load_photo(pipe: BlurToVideoPipeline, photo: Path | EncodedPhoto) -> LoadedPhoto:
-    """Read and decode a photo; :class:`BadInputError` says what is wrong with it."""
+def load_photo(pipe: BlurToVideoPipeline, photo: Path | EncodedPhoto, sharp: Path | None = None) -> LoadedPhoto:
+    """Read and decode a photo, and the sharp frame given for it; :class:`BadInputError` says what is wrong."""
     clock = _Clock()
     pixel_values = pipe.processor([photo], return_tensors="pt")["pixel_values"]
     metadata = read_metadata(photo)
+    frame = None if sharp is None else load_given_frame(pipe.processor, sharp, photo, pixel_values)
     clock.lap("load")
-    return LoadedPhoto(describe(photo), pixel_values, clock.seconds, metadata)
+    name = None if sharp is None else describe(sharp)
+    return LoadedPhoto(describe(photo), pixel_values, clock.seconds, metadata, frame, name)
 
 
 def answer_photos(
@@ -97,15 +116,17 @@ def answer_photos(
     on_step: OnStep,
     estimators_agree: bool | None = None,
 ) -> list[ExtractedPhoto]:
-    """Run the networks on photos of one size, together.
+    """Run the networks on photos of one size, together; all of them or none have a given sharp frame.
 
     Args:
         estimators_agree: the pipeline's, for whoever asks often.
     """
     clock = _Clock(share=len(photos))
-    pixel_values = photos[0].pixel_values if len(photos) == 1 else torch.cat([photo.pixel_values for photo in photos])
+    pixel_values = _joined([photo.pixel_values for photo in photos])
+    given = [photo.sharp for photo in photos if photo.sharp is not None]
     answer = pipe.answer(
         pixel_values.to(pipe._execution_device),
+        _joined(given).to(pipe._execution_device) if given else None,
         share_offsets=estimators_agree,
         refine_steps=settings.refine_steps,
         safe=settings.safe,
@@ -115,9 +136,13 @@ def answer_photos(
         part=clock.part,
     )
     return [
-        ExtractedPhoto(replace(photo, seconds=photo.seconds | clock.seconds), answer.photo(index))
+        ExtractedPhoto(replace(photo, sharp=None, seconds=photo.seconds | clock.seconds), answer.photo(index))
         for index, photo in enumerate(photos)
     ]
+
+
+def _joined(maps: Sequence[Tensor]) -> Tensor:
+    return maps[0] if len(maps) == 1 else torch.cat(list(maps))
 
 
 def write_answer(
@@ -146,6 +171,7 @@ def write_answer(
         report = {
             "made_by": "motion-offsets",
             "photo": photo.name,
+            **({} if photo.sharp_name is None else {"sharp": photo.sharp_name}),
             "width": width,
             "height": height,
             "num_frames": len(settings.times),

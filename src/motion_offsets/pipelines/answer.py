@@ -83,6 +83,10 @@ def answer(
     if method not in METHODS:
         raise BadInputError(f"method is {method!r}; it must be one of {', '.join(METHODS)}")
     check_refine_steps(refine_steps)
+    if sharp is not None and sharp.shape != pixel_values.shape:
+        raise BadInputError(
+            f"sharp has shape {tuple(sharp.shape)} and pixel_values {tuple(pixel_values.shape)}; both must be the same"
+        )
     on_step, part = on_step or _silent, part or nullcontext
     on_step(MOTION, 0, 1)
     with part(MOTION):
