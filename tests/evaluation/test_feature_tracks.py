@@ -12,7 +12,7 @@ pytest.importorskip("cv2", reason="the extra `eval` is not installed")
 
 from motion_offsets.data.scenes.cutouts import Cutout
 from motion_offsets.errors import BadInputError
-from motion_offsets.evaluation.benchmarks.dynamic_scenes import dynamic_case
+from motion_offsets.evaluation.benchmarks.dynamic_cases import dynamic_case
 from motion_offsets.evaluation.feature_tracks import (
     follow_features,
     paths_beside,

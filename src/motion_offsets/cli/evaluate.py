@@ -32,6 +32,7 @@ def evaluate(
     safe: Annotated[
         bool, typer.Option("--safe", help="bsd-dynamic, unblurred: take back what the motion does not explain.")
     ] = False,
+    clean: Annotated[bool, typer.Option("--clean", help="bsd-dynamic: without noise and JPEG.")] = False,
     limit: Annotated[int | None, typer.Option(help="Only the first so many photos.")] = None,
     output: Annotated[str | None, typer.Option("--output", "-o", help="JSON file to write it to, too.")] = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print a table beside the paper's figures.")] = False,
@@ -56,5 +57,6 @@ def evaluate(
         window=window,
         refine_steps=refine_steps,
         safe=safe,
+        clean=clean,
     )
     typer.echo(to_markdown(result) if markdown else to_json(result))

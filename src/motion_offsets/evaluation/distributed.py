@@ -13,6 +13,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +31,11 @@ from .benchmarks.base import Asked, Benchmark, Row, rows_of
 from .benchmarks.sharp_frame import DECONVOLUTION
 from .run import (
     BENCHMARKS,
+    changed_options,
     checkpoint_sha256,
     load_measured,
     model_names,
     open_benchmark,
-    pipeline_options,
     to_json,
     to_markdown,
     with_provenance,
@@ -117,6 +118,7 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
         "--refine_steps", type=int, default=0, help="bsd-dynamic: fit the motion to each photo, say 20"
     )
     parser.add_argument("--safe", action="store_true", help="bsd-dynamic, unblurred: keep what the motion explains")
+    parser.add_argument("--clean", action="store_true", help="bsd-dynamic: without noise and JPEG")
     parser.add_argument("--limit", type=int, help="only the first so many photos")
     parser.add_argument("-o", "--output", required=True, type=Path, help="JSON file for the result")
     parser.add_argument("--figure", type=Path, help="PNG of error and PSNR against the length of the motion")
@@ -128,18 +130,16 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(given)
 
 
+def asked_by(options: argparse.Namespace) -> Asked:
+    """What these options ask of a benchmark."""
+    given = vars(options)
+    return Asked(**{item.name: given[item.name] for item in fields(Asked) if item.name in given})
+
+
 def main() -> None:
     options = arguments()
     accelerator = Accelerator()
-    asked = Asked(
-        options.images,
-        options.limit,
-        options.label_maps,
-        options.line_kernels,
-        options.window,
-        options.refine_steps,
-        options.safe,
-    )
+    asked = asked_by(options)
     benchmark = open_benchmark(options.benchmark, asked, options.deblurrer)
     if options.output.suffix != ".json":
         raise BadInputError(f"--output {options.output}: has no suffix .json; give a name such as result.json")
@@ -159,7 +159,7 @@ def main() -> None:
     in_order = [row for number in sorted(rows) for row in rows[number]]
     seconds = round(time.perf_counter() - started, 1)
     named = (options.model, options.deblurrer)
-    figures = benchmark.figures(in_order) | pipeline_options(options.refine_steps, options.safe)
+    figures = benchmark.figures(in_order) | changed_options(asked)
     result = with_provenance(options.benchmark, figures, pipeline, *named, dtype, seconds)
     with whole_file(options.output, (".json",)) as partial:
         partial.write_text(to_json(result) + "\n", encoding="utf-8")
@@ -182,7 +182,7 @@ def row_kind(options: argparse.Namespace, dtype: torch.dtype | None) -> dict[str
         "checkpoints": {part: checkpoint_sha256(name, part) for part, name in names.items()},
         "dtype": str(dtype),
         "line_kernels": options.line_kernels,
-        **pipeline_options(options.refine_steps, options.safe),
+        **changed_options(asked_by(options)),
         "window": options.window,
         **({"deblurrer": DECONVOLUTION} if options.deblurrer == DECONVOLUTION else {}),
     }

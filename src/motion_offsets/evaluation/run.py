@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BENCHMARKS",
-    "pipeline_options",
+    "changed_options",
     "checkpoint_sha256",
     "with_provenance",
     "load_measured",
@@ -59,6 +59,7 @@ def run(
     window: int | None = None,
     refine_steps: int = 0,
     safe: bool = False,
+    clean: bool = False,
 ) -> dict[str, Any]:
     """What ``motion-offsets evaluate`` does: load the models, run a benchmark, say what was run with what.
 
@@ -79,6 +80,7 @@ def run(
         window: for ``gopro``, where ``images`` holds consecutive frames: how many make a blurred picture, odd.
         refine_steps: for ``bsd-dynamic``, as the pipeline takes it.
         safe: for ``bsd-dynamic`` and ``unblurred``, as the pipeline takes it.
+        clean: for ``bsd-dynamic``: the same scenes without noise and JPEG.
 
     Returns:
         The figures of the benchmark, and ``benchmark``, ``model``, ``deblurrer``, ``trajectory``, ``num_samples``,
@@ -89,7 +91,7 @@ def run(
     Raises:
         BadInputError: an unknown benchmark, or anything else that cannot be used; nothing is computed before.
     """
-    asked = Asked(images, limit, label_maps, window=window, refine_steps=refine_steps, safe=safe)
+    asked = Asked(images, limit, label_maps, window=window, refine_steps=refine_steps, safe=safe, clean=clean)
     opened = open_benchmark(benchmark, asked, deblurrer)
     chosen = pick_device(device)
     autocast = None if dtype == "auto" else pick_dtype(dtype, chosen)
@@ -100,7 +102,7 @@ def run(
         with tqdm(desc=benchmark, unit="image", file=sys.stderr, mininterval=2) as bar:
             figures = run_benchmark(opened, pipeline, autocast, _show_on(bar))
         seconds = round(time.perf_counter() - started, 1)
-        figures |= pipeline_options(refine_steps, safe)
+        figures |= changed_options(asked)
         result = with_provenance(benchmark, figures, pipeline, model, deblurrer, autocast, seconds)
         if partial is not None:
             partial.write_text(to_json(result) + "\n", encoding="utf-8")
@@ -136,9 +138,9 @@ def load_measured(model: str, deblurrer: str | None) -> BlurToVideoPipeline:
     return pipeline
 
 
-def pipeline_options(refine_steps: int, safe: bool) -> dict[str, Any]:
-    """The pipeline's options that are not as by default, for a result."""
-    return {**({"refine_steps": refine_steps} if refine_steps else {}), **({"safe": True} if safe else {})}
+def changed_options(asked: Asked) -> dict[str, Any]:
+    """The options of a run that are not as by default and change what is measured, for a result."""
+    return {name: getattr(asked, name) for name in ("refine_steps", "safe", "clean") if getattr(asked, name)}
 
 
 def with_provenance(

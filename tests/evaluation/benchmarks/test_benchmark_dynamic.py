@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,8 @@ from PIL import Image
 from motion_offsets.data.scenes.cutouts import Cutout
 from motion_offsets.data.scenes.dynamic_scenes import GAMMA
 from motion_offsets.errors import BadInputError
-from motion_offsets.evaluation.benchmarks.dynamic_scenes import DynamicCases, dynamic_case
+from motion_offsets.evaluation.benchmarks.dynamic_cases import DynamicCases, dynamic_case
+from motion_offsets.evaluation.benchmarks.dynamic_scenes import evaluate_dynamic
 from motion_offsets.evaluation.metrics import psnr, trajectory_error, video_psnr
 from motion_offsets.evaluation.run import run, to_json, to_markdown
 from motion_offsets.exposure.blur import create_blur
@@ -21,6 +23,7 @@ from motion_offsets.models.configuration_etraj import EtrajConfig
 from motion_offsets.models.configuration_ma_dmphn import MaDmphnConfig
 from motion_offsets.models.modeling_etraj import EtrajModel
 from motion_offsets.models.modeling_ma_dmphn import MaDmphnForImageDeblurring
+from motion_offsets.pipelines.blur_to_video import BlurToVideoPipeline
 
 
 @pytest.fixture
@@ -144,6 +147,35 @@ def test_refinement_and_blending_show_in_the_figures(folders: tuple[Path, Path],
     assert safe["safe"] is True
     assert safe["deblur_psnr"] > plain["deblur_psnr"], "the photo is better than what random weights make of it"
     assert safe["trajectory_error"] == plain["trajectory_error"]
+
+
+def test_clean_scenes_are_the_same_without_noise(folders: tuple[Path, Path], models: dict[str, str]) -> None:
+    photos, maps = folders
+    noisy, clean = (
+        run("bsd-dynamic", photos, models["model"], "none", label_maps=maps, limit=1, device="cpu", clean=clean)
+        for clean in (False, True)
+    )
+    assert clean["clean"] is True
+    assert "clean" not in noisy
+    assert clean["trajectory_error_zero"] == noisy["trajectory_error_zero"]
+    assert clean["blurred_psnr"] > noisy["blurred_psnr"]
+    with pytest.raises(BadInputError, match="bsd-motion-flow takes no `clean`; bsd-dynamic does"):
+        run("bsd-motion-flow", photos, models["model"], "none", device="cpu", clean=True)
+
+
+def test_uncertainty_is_compared_with_the_error(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    photos, maps = folders
+    cases = DynamicCases(photos, [photos], [maps], 1)
+    (case,) = cases
+    config = EtrajConfig(predicts_uncertainty=True, base_channels=4, direction="doubled-angle")
+    pipe = BlurToVideoPipeline(EtrajModel(config).eval())
+    torch.nn.init.zeros_(pipe.estimator.network.head.weight)  # no motion, and one uncertainty
+    figures = evaluate_dynamic(cases, pipe)
+    ends = case.offsets[0, [0, -1]].norm(dim=1).mean(0)[case.valid[0, 0]]
+    assert figures["end_error"] == pytest.approx(float(ends.mean()), rel=1e-3)
+    expected = 16 * math.log(2)  # softplus(0), in units of 16 pixels
+    assert figures["uncertainty_ratio"] == pytest.approx(expected / float(ends.mean()), rel=1e-3)
+    assert figures["uncertainty_rank_correlation"] is None  # of what is the same everywhere
 
 
 def test_deconvolution_makes_a_clip_without_a_network(folders: tuple[Path, Path], models: dict[str, str]) -> None:

@@ -77,6 +77,7 @@ class Asked:
         window: where ``images`` holds consecutive frames: how many make a blurred picture, odd.
         refine_steps, safe: as the pipeline takes them.
         deconvolve: deblur without a network, along the estimated motion.
+        clean: blurred pictures without noise and JPEG.
         deblurs: whether there is a deblurrer, or the deconvolution in its place.
     """
 
@@ -87,6 +88,7 @@ class Asked:
     window: int | None = None
     refine_steps: int = 0
     safe: bool = False
+    clean: bool = False
     deconvolve: bool = False
     deblurs: bool = True
 
