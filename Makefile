@@ -19,8 +19,9 @@ extract: $(READY)
 demo: $(READY)
 	$(BIN)/motion-offsets demo $(if $(PORT),--port $(PORT))
 
+# A process per core; `pytest tests/io` alone runs in one process.
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n logical --maxprocesses 8 --dist worksteal
 
 # All the malformed inputs, of which the tests take a sample.
 robustness: $(READY)

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 # Before anything imports the Hub's client: a test that reaches for the network is a broken test.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_HUB_DISABLE_XET"] = "1"  # the Hub of the tests speaks LFS
+
+# Each worker of pytest-xdist has its own caches, so that no test meets what another, or an earlier run, left.
+CACHES = tempfile.TemporaryDirectory(prefix="motion-offsets-tests-", ignore_cleanup_errors=True)
+os.environ["HF_HOME"] = os.path.join(CACHES.name, "huggingface")
+os.environ["MOTION_OFFSETS_CACHE"] = os.path.join(CACHES.name, "motion-offsets")
+# Workers share the cores: one thread each.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ["OMP_NUM_THREADS"] = "1"
 
 import numpy as np
 import pytest

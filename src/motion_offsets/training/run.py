@@ -14,12 +14,11 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedType, gather_object, set_seed
-from diffusers.training_utils import EMAModel
 from torch.utils.data import DataLoader, Subset
 from tqdm.auto import tqdm
 from transformers import PreTrainedModel
@@ -49,6 +48,10 @@ from .stopping import StopRequest, leave_signals_alone
 FUSED_ADAM = ("cuda", "cpu")
 
 
+if TYPE_CHECKING:
+    from diffusers.training_utils import EMAModel
+
+
 class NotFiniteError(Exception):
     """A loss or a gradient is not a finite number."""
 
@@ -76,9 +79,7 @@ class Run:
         trained = [{"params": [p for p in group.parameters if p.requires_grad]} for group in groups]
         fused = self.accelerator.device.type in FUSED_ADAM
         self.optimizer = torch.optim.Adam(trained, lr=options.learning_rate, betas=(0.9, 0.999), eps=1e-8, fused=fused)
-        self.ema = (
-            EMAModel(model.parameters(), decay=options.ema_decay, use_ema_warmup=True) if options.ema_decay else None
-        )
+        self.ema = _average_of(model, options.ema_decay) if options.ema_decay else None
         self.model, self.optimizer = self.accelerator.prepare(model, self.optimizer)
         if self.ema:
             self.accelerator.register_for_checkpointing(self.ema)
