@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -12,9 +13,8 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_HUB_DISABLE_XET"] = "1"  # the Hub of the tests speaks LFS
 
 # Each worker of pytest-xdist has its own caches, so that no test meets what another, or an earlier run, left.
-CACHES = tempfile.TemporaryDirectory(prefix="motion-offsets-tests-", ignore_cleanup_errors=True)
-os.environ["HF_HOME"] = os.path.join(CACHES.name, "huggingface")
-os.environ["MOTION_OFFSETS_CACHE"] = os.path.join(CACHES.name, "motion-offsets")
+os.environ["HF_HOME"] = tempfile.mkdtemp(prefix="motion-offsets-tests-")
+os.environ["MOTION_OFFSETS_CACHE"] = os.path.join(os.environ["HF_HOME"], "motion-offsets")
 # Workers share the cores: one thread each.
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ["OMP_NUM_THREADS"] = "1"
@@ -32,6 +32,10 @@ if not torch.cuda.is_available():
 def pytest_addoption(parser: pytest.Parser) -> None:
     """``make robustness`` tries all the malformed inputs."""
     parser.addoption("--all-malformed", action="store_true", help="all malformed inputs, by default a sample")
+
+
+def pytest_unconfigure() -> None:
+    shutil.rmtree(os.environ["HF_HOME"], ignore_errors=True)
 
 
 @pytest.fixture(autouse=True)

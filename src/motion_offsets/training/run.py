@@ -333,6 +333,12 @@ class Run:
             tqdm.write(f"pushed to {push(self.output / 'model', self.options.push_to_hub)}", file=sys.stderr)
 
 
+def _average_of(model: torch.nn.Module, decay: float) -> EMAModel:
+    from diffusers.training_utils import EMAModel  # slow to import
+
+    return EMAModel(model.parameters(), decay=decay, use_ema_warmup=True)
+
+
 def main() -> None:
     options = read_options(sys.argv[1:])
     if not options.resume and checkpoints(Path(options.output_dir)):
