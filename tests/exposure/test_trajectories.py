@@ -12,6 +12,7 @@ from motion_offsets.exposure.trajectories import (
     offsets_at,
     reverse_time,
     sample_times,
+    samples_needed,
     trajectory_basis,
 )
 
@@ -138,3 +139,28 @@ def test_bad_input_is_named() -> None:
         offsets_at(torch.zeros(1, 6, 2, 2), [0.0], "quadratic")
     with pytest.raises(BadInputError, match="num_samples has to be given"):
         trajectory_basis("zero-constraint", [0.0])
+
+
+@pytest.mark.parametrize(
+    ("half", "needed"), [(0.0, 15), (6.9, 15), (7.5, 17), (12.2, 27), (12.5, 27), (12.6, 27), (14.0, 29), (400.0, 63)]
+)
+def test_an_exposure_has_a_sample_for_each_pixel_of_the_longest_path(half: float, needed: int) -> None:
+    points = torch.zeros(2, 4, 9, 9)
+    points[1, :, 4, 8] = torch.tensor([-0.6 * half, -0.8 * half, 0.6 * half, 0.8 * half])
+    assert samples_needed(points, "quadratic") == needed
+    assert samples_needed(points, "quadratic", at_least=31) == max(31, needed)
+    assert samples_needed(points, "quadratic", at_least=99) == 99
+
+
+def test_a_path_that_turns_back_is_as_long_as_its_way() -> None:
+    there_and_back = torch.tensor([20.0, 0, 20, 0]).view(1, 4, 1, 1)
+    assert samples_needed(there_and_back, "bidirectional-linear") == 41
+    zigzag = torch.tensor([0.0, 0, 10, 0, 0, 0, -10, 0, 0, 0]).view(1, 10, 1, 1)
+    assert samples_needed(zigzag, "zero-constraint", at_least=5) == 41
+
+
+def test_samples_are_counted_for_no_photo_and_refused_for_an_even_number() -> None:
+    assert samples_needed(torch.zeros(0, 4, 8, 8), "quadratic", 7) == 7
+    assert samples_needed(torch.full((1, 4, 8, 8), torch.nan), "quadratic", 7) == 7
+    with pytest.raises(BadInputError, match="num_samples is 14"):
+        samples_needed(torch.zeros(1, 4, 8, 8), "quadratic", 14)

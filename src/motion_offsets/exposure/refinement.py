@@ -30,6 +30,11 @@ def check_refine_steps(steps: int) -> int:
     return steps
 
 
+def working_scale(height: int, width: int) -> float:
+    """How much smaller than a photo of this size the refinement works, 1 for its own size."""
+    return min(1.0, math.sqrt(WORKING_PIXELS / (height * width)))
+
+
 def refine(
     photo: Tensor,
     sharp: Tensor,
@@ -62,7 +67,7 @@ def refine(
     if check_refine_steps(steps) == 0:
         return control_points
     height, width = photo.shape[-2:]
-    scale = min(1.0, math.sqrt(WORKING_PIXELS / (height * width)))
+    scale = working_scale(height, width)
     size = (max(1, round(height * scale)), max(1, round(width * scale)))
     # A pipeline's answers are tensors of inference mode, which no gradient may remember: copies are.
     with torch.inference_mode(False):

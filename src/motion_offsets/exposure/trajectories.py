@@ -7,6 +7,7 @@ Every trajectory is linear in its control points, so each is given by its *basis
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -17,6 +18,7 @@ from ..errors import BadInputError
 from .precision import without_autocast
 
 TRAJECTORIES = ("zero-constraint", "linear", "bidirectional-linear", "quadratic", "cubic")
+MOST_SAMPLES = 63
 _CONTROL_POINTS = {"linear": 1, "bidirectional-linear": 2, "quadratic": 2, "cubic": 3}
 
 
@@ -42,6 +44,40 @@ def sample_times(
     # From the whole numbers, so that t = 0 is exact and the times are symmetric to the bit.
     steps = torch.arange(1 - num_samples, num_samples, 2, dtype=dtype or torch.get_default_dtype(), device=device)
     return steps / (num_samples - 1)
+
+
+def samples_needed(control_points: Tensor, trajectory: str, at_least: int = 15, most: int = MOST_SAMPLES) -> int:
+    """How many samples of the exposure the longest path takes: one per pixel of its length, an odd number.
+
+    Fewer leave gaps between the copies of the sharp frame that are averaged. The paths of every fourth pixel are
+    looked at, across and down.
+
+    Args:
+        control_points: ``(B, 2K, H, W)``, pixels.
+        trajectory: one of :data:`TRAJECTORIES`; ``zero-constraint`` takes N = K.
+        at_least: the fewest, odd, such as the N of the model.
+        most: the most, odd, unless ``at_least`` is more.
+
+    Raises:
+        BadInputError: ``at_least`` is not an odd number of at least 3, or the control points are not of this
+            trajectory.
+    """
+    check_num_samples(at_least)
+    grid = control_points[..., ::4, ::4].detach().float()
+    if grid.numel() == 0:
+        return at_least
+    number = grid.shape[1] // 2 if trajectory == "zero-constraint" else 15
+    length = torch.zeros((), device=grid.device)
+    before: Tensor | None = None
+    for time in sample_times(number).tolist():
+        now = offsets_at(grid, [time], trajectory)[:, 0]
+        if before is not None:
+            length = length + (now - before).norm(dim=1)
+        before = now
+    longest = float(length.max())
+    # L + 1 samples are one pixel apart on a path of L pixels, but for rounding errors.
+    needed = math.ceil(min(longest, most) - 0.01) + 1 if math.isfinite(longest) else at_least
+    return max(at_least, min(needed + 1 - needed % 2, most))
 
 
 def trajectory_basis(trajectory: str, timestamps: Sequence[float] | Tensor, num_samples: int | None = None) -> Tensor:

@@ -19,8 +19,15 @@ from ..exposure.blending import blend_back
 from ..exposure.blur import expose
 from ..exposure.consistency import Consistency, assess
 from ..exposure.deconvolution import deconvolve
-from ..exposure.refinement import check_refine_steps, refine
-from ..exposure.trajectories import align_time_to, check_timestamps, offsets_at, trajectory_basis
+from ..exposure.refinement import check_refine_steps, refine, working_scale
+from ..exposure.trajectories import (
+    align_time_to,
+    check_timestamps,
+    offsets_at,
+    sample_times,
+    samples_needed,
+    trajectory_basis,
+)
 from ..models.cores import estimated_maps
 from ..models.hub import plain_errors, resolve_name, snapshot
 from ..models.image_processing_motion_offsets import OUTPUT_TYPES, MotionOffsetsImageProcessor
@@ -402,7 +409,7 @@ class BlurToVideoPipeline(DiffusionPipeline):
         explain the photos; options as in :func:`~motion_offsets.exposure.deconvolution.deconvolve`."""
         config = self.estimator.config
         light = {"padding_mode": config.padding_mode, "gamma": config.gamma, **options}
-        basis = self.estimator.sample_basis(pixel_values.device)
+        basis = self.exposure_basis(control_points)
         tile_pixels = _tile_pixels(pixel_values, max_memory, DECONVOLUTION_BYTES)
         maps = [pixel_values, control_points]
         return run_tiled(partial(deconvolve, basis=basis, **light), maps, tile_pixels, DECONVOLUTION_MARGIN, on_tile)
@@ -411,7 +418,7 @@ class BlurToVideoPipeline(DiffusionPipeline):
         """Control points ``(B, 2K, H, W)`` fitted to the photo in so many steps, 0 for none; see
         :func:`~motion_offsets.exposure.refinement.refine`."""
         config = self.estimator.config
-        basis = self.estimator.sample_basis(sharp.device)
+        basis = self.exposure_basis(control_points, scale=working_scale(*sharp.shape[2:]))
         return refine(pixel_values, sharp, control_points, basis, steps, config.padding_mode, config.gamma)
 
     @torch.no_grad()
@@ -433,12 +440,27 @@ class BlurToVideoPipeline(DiffusionPipeline):
         """The frames at several times, one by one: a long clip of a large photo never is in memory at once."""
         return (self.frame_at(sharp, control_points, time) for time in times)
 
+    def exposure_basis(self, control_points: Tensor, num_samples: int | None = None, scale: float = 1.0) -> Tensor:
+        """The ``(N, K)`` basis of an exposure along the motion ``(B, 2K, H, W)``: with as many samples as its longest
+        path needs, see :func:`~motion_offsets.exposure.trajectories.samples_needed`, at least the model's own number.
+
+        Args:
+            control_points: pixels.
+            num_samples: so many instead.
+            scale: of the motion, if it is exposed at another size.
+        """
+        if num_samples is None:
+            num_samples = samples_needed(scale * control_points, self.trajectory, self.num_samples)
+        times = sample_times(num_samples, torch.float32)
+        return trajectory_basis(self.trajectory, times, self.num_samples).to(control_points.device, non_blocking=True)
+
     @torch.no_grad()
-    def reblur(self, sharp: Tensor, control_points: Tensor) -> Tensor:
+    def reblur(self, sharp: Tensor, control_points: Tensor, num_samples: int | None = None) -> Tensor:
         """The exposure ``(B, 3, H, W)`` that the sharp frame and the motion amount to (eq. 3), as the estimator was
-        trained to see it: in encoded or linear light, with its kind of border."""
+        trained to see it: in encoded or linear light, with its kind of border. It has ``num_samples`` samples, by
+        default as many as the longest path needs."""
         config = self.estimator.config
-        basis = self.estimator.sample_basis(sharp.device)
+        basis = self.exposure_basis(control_points, num_samples)
         return expose(sharp, control_points, basis, config.padding_mode, config.gamma)
 
     @torch.no_grad()
