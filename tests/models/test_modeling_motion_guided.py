@@ -203,3 +203,13 @@ def test_exposure_along_the_reversed_path_is_the_adjoint_of_constant_motion() ->
     forward = (expose(one, points, BASIS.double(), "zeros") * other).sum()
     adjoint = (one * expose(other, -points, BASIS.double(), "zeros")).sum()
     assert torch.allclose(forward, adjoint, rtol=1e-12)
+
+
+def test_sharpening_takes_as_many_samples_as_the_motion_needs_and_training_the_config_s() -> None:
+    model = make()
+    photo, motion = torch.rand(1, 3, 32, 96), straight(18.0, 0.0, 32, 96)
+    sharpened = model.sharpen(photo, motion, "quadratic")
+    torch.testing.assert_close(sharpened, model(photo, control_points=motion, num_samples=37).sharp)
+    trained = model(photo, control_points=motion).sharp
+    torch.testing.assert_close(trained, model(photo, control_points=motion, num_samples=15).sharp)
+    assert (trained - sharpened).abs().max() > 1e-4

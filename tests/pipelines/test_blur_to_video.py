@@ -146,7 +146,7 @@ def test_consistency_of_a_true_answer_and_of_doing_nothing(astronaut: Tensor) ->
     pipe.set_progress_bar_config(disable=True)
     sharp = astronaut[..., :192, 160:384].contiguous()
     motion = torch.tensor((-12.0, 0.0, 12.0, 0.0)).view(1, 4, 1, 1).expand(1, 4, 192, 224).contiguous()
-    blurred = create_blur(sharp, offsets_at(motion, sample_times(15), "quadratic"))
+    blurred = create_blur(sharp, offsets_at(motion, sample_times(25), "quadratic"))  # 24 pixels long
     true = pipe(blurred, num_frames=2, sharp_image=sharp, output_type="pt").consistency[0]
     assert true.reblur_psnr == 100
     assert true.mean_offset_length == pytest.approx(12 * 8 / 15)  # mean of |12t| over the 15 samples

@@ -28,7 +28,7 @@ from transformers.utils import ModelOutput
 
 from ..errors import BadInputError
 from ..exposure.blur import expose
-from ..exposure.trajectories import offsets_at, sample_times, trajectory_basis
+from ..exposure.trajectories import offsets_at, sample_times, samples_needed, trajectory_basis
 from ..runtime.tiling import ESTIMATOR_MARGIN
 from .configuration_etraj import EtrajConfig
 from .configuration_motion_guided import MotionGuidedConfig
@@ -276,7 +276,12 @@ class MotionGuidedForImageDeblurring(DeblurrerMixin, MotionGuidedPreTrainedModel
                 f"the deblurrer takes {self.config.trajectory} trajectories and the estimator gives {trajectory}; "
                 "join an estimator and a deblurrer of one trajectory"
             )
-        return self(pixel_values, control_points=control_points).sharp
+        if control_points is None:
+            control_points = self._estimate(pixel_values)
+        num_samples = None
+        if not torch.compiler.is_compiling():  # an exported or compiled graph has the config's number
+            num_samples = samples_needed(control_points, self.config.trajectory, self.config.num_samples)
+        return self(pixel_values, control_points=control_points, num_samples=num_samples).sharp
 
     def sample_basis(self, device: torch.device | None = None, num_samples: int | None = None) -> Tensor:
         """The ``(N, K)`` float32 basis of the model's trajectory at N sample times, the config's by default."""
@@ -289,6 +294,7 @@ class MotionGuidedForImageDeblurring(DeblurrerMixin, MotionGuidedPreTrainedModel
         sharp_pixel_values: Tensor | None = None,
         control_points: Tensor | None = None,
         return_dict: bool | None = None,
+        num_samples: int | None = None,
         **kwargs: Any,
     ) -> MotionGuidedOutput | tuple:
         """Deblur ``pixel_values``.
@@ -298,6 +304,7 @@ class MotionGuidedForImageDeblurring(DeblurrerMixin, MotionGuidedPreTrainedModel
             sharp_pixel_values: ``(B, 3, H, W)``; with them the loss is returned.
             control_points: ``(B, 2K, H, W)``, pixels, of the config's trajectory; by default the model's own estimator
                 finds them.
+            num_samples: number of samples of the exposure, odd; by default the config's, as in training.
 
         Raises:
             BadInputError: shapes do not fit, or a model without an estimator gets no control points.
@@ -305,7 +312,7 @@ class MotionGuidedForImageDeblurring(DeblurrerMixin, MotionGuidedPreTrainedModel
         self._check(pixel_values, sharp_pixel_values, control_points)
         if control_points is None:
             control_points = self._estimate(pixel_values)
-        outputs = self._deblur(pixel_values.float(), control_points.float())
+        outputs = self._deblur(pixel_values.float(), control_points.float(), num_samples)
         loss = losses = None
         if sharp_pixel_values is not None:
             terms = [functional.mse_loss(output, sharp_pixel_values.float()) for output in outputs]
@@ -314,13 +321,13 @@ class MotionGuidedForImageDeblurring(DeblurrerMixin, MotionGuidedPreTrainedModel
         result = MotionGuidedOutput(loss, losses, outputs[-1], outputs, control_points)
         return result if (self.config.return_dict if return_dict is None else return_dict) else result.to_tuple()
 
-    def _deblur(self, photo: Tensor, control_points: Tensor) -> Images:
+    def _deblur(self, photo: Tensor, control_points: Tensor, num_samples: int | None) -> Images:
         height, width = photo.shape[2:]
         multiple = self.config.size_multiple
         padding = (0, -width % multiple, 0, -height % multiple)
         if any(padding):
             photo, control_points = (functional.pad(one, padding, mode="replicate") for one in (photo, control_points))
-        basis = self.sample_basis(photo.device)
+        basis = self.sample_basis(photo.device, num_samples)
         trajectory = self.config.trajectory
         along = path_samples(photo, control_points, trajectory, self.config.path_distances)
         hints = torch.cat([motion_features(control_points, trajectory), *along], 1)

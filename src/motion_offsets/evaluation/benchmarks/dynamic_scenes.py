@@ -19,7 +19,7 @@ from torch import Tensor
 from ...data.scenes.dynamic_scenes import GAMMA
 from ...exposure.blur import expose
 from ...exposure.refinement import check_refine_steps
-from ...exposure.trajectories import offsets_at, sample_times, trajectory_basis
+from ...exposure.trajectories import offsets_at, sample_times
 from ..feature_tracks import check_opencv, follow_features, track_figures, where_valid
 from ..flat_regions import flat_regions, mean_length
 from ..metrics import psnr, ssim, trajectory_error, video_psnr
@@ -93,9 +93,8 @@ def _answer(
         with watch.part("clip"):
             clip = torch.stack(list(pipeline.frames(deblurred, points, FRAME_TIMES.tolist())), 1)
         frames, deblurred = clip.float().cpu(), deblurred.float().cpu()
-    basis = trajectory_basis(pipeline.trajectory, sample_times(SAMPLES), pipeline.num_samples)
     # The truth was averaged in linear light, whatever the estimator was trained with.
-    reblurred = expose(case.sharp.to(points.device), points, basis.to(points.device), gamma=GAMMA)
+    reblurred = expose(case.sharp.to(points.device), points, pipeline.exposure_basis(points), gamma=GAMMA)
     offsets = offsets_at(points, sample_times(SAMPLES), pipeline.trajectory)
     of_frames = offsets_at(points, FRAME_TIMES, pipeline.trajectory).float().cpu()
     uncertainty = None if found.uncertainty is None else found.uncertainty.float().cpu()
