@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -70,10 +72,12 @@ def test_every_config_takes_a_step(name: str, photos: Path, pairs: Path, cutouts
     arguments = ["--config", CONFIGS / name, "--steps", 1, "--warmup_steps", 0, "--output_dir", tmp_path / "run"]
     # Two crops, so that a mixture of sources or a mean over a batch has something to do.
     guided = fields["stage"] == "motion-guided"
-    tiny = (
-        "{widths: [4, 4], encoder_blocks: [0, 1], decoder_blocks: [1]}" if guided else f"{{base_channels: {channels}}}"
-    )
-    arguments += ["--batch_size", 2, "--model", tiny]
+    few: dict[str, Any] = {"base_channels": channels}
+    if guided or fields.get("model", {}).get("backbone") == "pyramid":
+        few = {"widths": [4, 4], "encoder_blocks": [0, 1], "decoder_blocks": [1]}
+        if not guided:
+            few = {**fields["model"], **few}
+    arguments += ["--batch_size", 2, "--model", json.dumps(few)]
     arguments += ["--pairs", pairs] if fields.get("pairs_share") else ["--images", photos]
     if fields.get("dynamic_share"):
         arguments += ["--objects", cutouts]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -286,3 +287,14 @@ def test_bfloat16_trains(photos: Path, tmp_path: Path) -> None:
     common = ["--images", photos, "--validation_images", photos, *TINY, *ESTIMATOR, "--steps", "2"]
     finished(*common, "--mixed_precision", "bf16", "--output_dir", tmp_path)
     assert logged(tmp_path)[-1]["validation_reblur_psnr"] > 10
+
+
+def test_auto_precision_is_measured_and_recorded(photos: Path, tmp_path: Path) -> None:
+    common = ["--images", photos, *TINY, *ESTIMATOR, "--steps", "2"]
+    done = finished(*common, "--mixed_precision", "auto", "--output_dir", tmp_path)
+    chosen = re.search(r"mixed_precision auto: (no|bf16) \(a step of 2 crops: no (\S+) s, bf16 (\S+) s\)", done.stderr)
+    assert chosen is not None
+    seconds = {"no": float(chosen[2]), "bf16": float(chosen[3])}
+    assert seconds[chosen[1]] == min(seconds.values())
+    record = json.loads((tmp_path / "model" / "training.json").read_text())
+    assert record["options"]["mixed_precision"] == chosen[1]

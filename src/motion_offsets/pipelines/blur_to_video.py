@@ -137,7 +137,7 @@ class BlurToVideoPipeline(DiffusionPipeline):
 
         Args:
             dtype: ``torch.bfloat16``, ``torch.float16`` or ``torch.float32``; by default bfloat16 on a GPU that has it
-                and on a CPU with AMX, else float32.
+                and on a CPU with AMX or AVX512-BF16, else float32.
             compile: whether to use ``torch.compile``, on CUDA with CUDA graphs; by default on CUDA only.
             backend: of ``torch.compile``.
 

@@ -48,6 +48,11 @@ class GuidedStage(_CropStage):
         self.generator = torch.Generator().manual_seed(options.seed)
         self.model.train()
 
+    def model_inputs(self, crops: Tensor) -> dict[str, Tensor]:
+        channels = 2 * self.model.config.num_control_points
+        batch, _, height, width = crops.shape
+        return {"pixel_values": crops, "control_points": crops.new_zeros(batch, channels, height, width)}
+
     def loss(
         self, model: nn.Module, batch: dict[str, Tensor], progress: float, accelerator: Accelerator
     ) -> LossAndTerms:

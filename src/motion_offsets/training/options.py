@@ -22,6 +22,7 @@ from ..models.configuration_motion_guided import MotionGuidedConfig
 
 STAGES = ("estimator", "deblurrer", "motion-guided")
 CONFIGS = {"estimator": EtrajConfig, "deblurrer": MaDmphnConfig, "motion-guided": MotionGuidedConfig}
+PRECISIONS = ("no", "bf16", "fp16", "auto")
 TRACKERS = ("trackio", "tensorboard", "wandb")
 # Fields that the other stage has no use for: given there, they would be silently without effect.
 OF_ESTIMATOR = ("high_pass_start", "flow_weight", "uncertainty_weight", "reblur_from", "ssim_from")
@@ -93,7 +94,9 @@ class TrainingOptions:
     warmup_steps: int = field(default=0, metadata={"help": "steps over which the learning rate rises"})
     max_gradient_norm: float = field(default=0.0, metadata={"help": "0 leaves gradients alone"})
     ema_decay: float = field(default=0.0, metadata={"help": "of the weights' moving average; 0 keeps no average"})
-    mixed_precision: str = field(default="no", metadata={"help": "no, bf16 or fp16"})
+    mixed_precision: str = field(
+        default="no", metadata={"help": "no, bf16, fp16, or auto: no or bf16, whichever is faster"}
+    )
     compile: bool = field(default=False, metadata={"help": "compile the model with torch.compile"})
     seed: int = field(default=0, metadata={"help": "of weights, crops and motions"})
     shards: str | None = field(
@@ -154,7 +157,7 @@ class TrainingOptions:
     def _check_values(self) -> None:
         _require(self, "stage", self.stage in STAGES, "estimator, deblurrer or motion-guided")
         _require(self, "pixel_loss", self.pixel_loss in ("mse", "l1"), "mse or l1")
-        _require(self, "mixed_precision", self.mixed_precision in ("no", "bf16", "fp16"), "no, bf16 or fp16")
+        _require(self, "mixed_precision", self.mixed_precision in PRECISIONS, "no, bf16, fp16 or auto")
         for name in (
             "steps",
             "batch_size",

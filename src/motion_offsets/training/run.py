@@ -29,6 +29,7 @@ from ..runtime.allocation import keep_freed_memory
 from .building import build_stage
 from .config_files import read_options
 from .options import TrainingOptions
+from .precision import faster_precision
 from .readiness import check_room, check_surroundings, make_repository, room_wanted
 from .saving import (
     METRICS_FILE,
@@ -62,6 +63,10 @@ class Run:
     def __init__(self, options: TrainingOptions):
         self.options = options
         self.output = Path(options.output_dir)
+        set_seed(options.seed)
+        self.stage: Stage = build_stage(options)
+        if options.mixed_precision == "auto":
+            options.mixed_precision = faster_precision(self.stage, options.batch_size, options.recipe().crop_size)
         self.accelerator = Accelerator(
             mixed_precision=options.mixed_precision,
             gradient_accumulation_steps=options.gradient_accumulation,
@@ -69,8 +74,6 @@ class Run:
             log_with=options.report_to or None,
             project_dir=self.output,
         )
-        set_seed(options.seed)
-        self.stage: Stage = build_stage(options)
         # Checkpoints that are there already make room for the next ones.
         check_room(self.output, room_wanted(self.stage.model, options) - bytes_of(checkpoints(self.output)))
         model = self.stage.model.to(memory_format=torch.channels_last)

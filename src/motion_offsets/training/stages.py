@@ -80,6 +80,8 @@ class Stage(Protocol):
 
     def dataset(self, length: int) -> Dataset: ...
 
+    def model_inputs(self, crops: Tensor) -> dict[str, Tensor]: ...
+
     def loss(
         self, model: nn.Module, batch: dict[str, Tensor], progress: float, accelerator: Accelerator
     ) -> LossAndTerms: ...
@@ -126,6 +128,10 @@ class _CropStage:
         if len(sources) == 1:
             return sources[0][0]
         return MixedCrops([source for source, _ in sources], [share for _, share in sources], seed)
+
+    def model_inputs(self, crops: Tensor) -> dict[str, Tensor]:
+        """What the model takes, for blurred crops ``(B, 3, S, S)``."""
+        return {"pixel_values": crops}
 
     def parameter_groups(self) -> list[ParameterGroup]:
         """What is trained, and at what multiple of the learning rate."""
