@@ -14,6 +14,11 @@ class BadInputError(ValueError):
     """
 
 
+def counted(number: int, noun: str) -> str:
+    """``1 photo``, ``2 photos``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def name_arguments(message: str, name: Callable[[str], str]) -> str:
     """A message with the arguments that it names in backticks called as whoever reads it knows them."""
     return re.sub(r"`(\w+)`", lambda match: name(match[1]), message)

@@ -180,7 +180,7 @@ def test_a_pair_of_which_half_is_there_is_made_again(clip, tmp_path):
     started = json.loads(record.read_text())
     del started["sources"]["pan"]["finished"]  # as it is while the video is being read
     record.write_text(json.dumps(started))
-    assert "1 pairs made, 3 kept" in run(clip, "-o", tmp_path / "out", "--window", 7).output
+    assert "1 pair made, 3 kept" in run(clip, "-o", tmp_path / "out", "--window", 7).output
     assert files(tmp_path / "out") == whole
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import http.server
 import json
+import os
 import struct
+import sys
 import threading
 import zlib
 from collections.abc import Callable
@@ -202,14 +204,61 @@ def test_only_the_documented_endpoints_are_public(client: Client) -> None:
     assert set(client.view_api(return_format="dict")["named_endpoints"]) == {"/extract", "/deblur", "/trajectories"}
 
 
+def test_the_address_of_an_upload_is_taken_for_its_path(
+    server: Any, client: Client, trap: str, small_photo: Path, tmp_path: Path
+) -> None:
+    """As long as it is of this server and lies in the folder of uploads."""
+    with small_photo.open("rb") as photo:
+        upload = Path(httpx.post(f"{server.url}gradio_api/upload", files={"files": photo}).json()[0])
+    address = f"{server.url}gradio_api/file={upload}"
+    drawn = client.predict(handle_file(address), api_name="/trajectories")
+    expected = client.predict(handle_file(small_photo), api_name="/trajectories")
+    assert Path(drawn).read_bytes() == Path(expected).read_bytes()
+
+    secret = tmp_path / "secret.png"
+    secret.write_bytes(small_photo.read_bytes())
+    link = upload.with_name("link.png")
+    link.symlink_to(secret)
+    elsewhere = trap.removesuffix("secret.png")
+    for refused in (
+        f"{elsewhere}gradio_api/file={upload}",
+        f"http://user@{server.url.removeprefix('http://')}gradio_api/file={upload}",
+        f"{server.url}gradio_api/file=/etc/passwd",
+        f"{server.url}gradio_api/file={upload.parent}/../../../../../../../../../../etc/passwd",
+        f"{server.url}gradio_api/file={upload.parent}" + "/%2e%2e" * 10 + "/etc/passwd",
+        f"{server.url}gradio_api/file={upload.parent}" + "%2F%2E%2E" * 10 + "%2Fetc%2Fpasswd",
+        f"{server.url}gradio_api/file={secret}",
+        f"{server.url}gradio_api/file={link}",
+        f"{server.url}gradio_api/file={upload}%00",
+        f"{server.url}config",
+    ):
+        with pytest.raises(exceptions.AppError, match="A web address is not opened here; upload the photo itself"):
+            client.predict(handle_file(refused), api_name="/trajectories")
+    link.unlink()
+    assert _Trap.visits == []
+
+
 def test_assistants_can_call_the_tools_with_a_photo_but_not_with_an_address(
     server: Any, trap: str, small_photo: Path
 ) -> None:
+    """A photo as ``data:`` and as what Gradio's own upload tool returns."""
     import anyio
-    from mcp import ClientSession
+    from mcp import ClientSession, StdioServerParameters
+    from mcp.client.stdio import stdio_client
     from mcp.client.streamable_http import streamable_http_client
 
-    async def talk() -> tuple[dict[str, str], Any, Any]:
+    async def upload() -> str:
+        code = "import sys; from gradio.cli.commands.upload_mcp import main; main(*sys.argv[1:])"
+        tool = StdioServerParameters(
+            command=sys.executable, args=["-c", code, server.url, str(small_photo.parent)], env=dict(os.environ)
+        )
+        async with stdio_client(tool) as (read, write), ClientSession(read, write) as session:
+            await session.initialize()
+            uploaded = await session.call_tool("upload_file_to_gradio", {"file": str(small_photo)})
+            return uploaded.content[0].text  # type: ignore[union-attr]
+
+    async def talk() -> tuple[dict[str, str], list[Any]]:
+        address = await upload()
         async with (
             streamable_http_client(f"{server.url}gradio_api/mcp/") as (read, write, _),
             ClientSession(read, write) as session,
@@ -218,15 +267,16 @@ def test_assistants_can_call_the_tools_with_a_photo_but_not_with_an_address(
             tools = {tool.name: str(tool.description) for tool in (await session.list_tools()).tools}
             name = next(name for name in tools if name.endswith("trajectories"))
             photo = "data:image/png;base64," + base64.b64encode(small_photo.read_bytes()).decode()
-            answered = await session.call_tool(name, {"photo": photo})
-            return tools, answered, await session.call_tool(name, {"photo": trap})
+            passwd = f"{server.url}gradio_api/file=/etc/passwd"
+            return tools, [await session.call_tool(name, {"photo": given}) for given in (photo, address, trap, passwd)]
 
-    tools, answered, refused = anyio.run(talk)
+    tools, (of_data, of_upload, *refused) = anyio.run(talk)
     for endpoint in ("extract", "deblur", "trajectories"):
         assert any(name.endswith(endpoint) and "motion-blurred photo" in text for name, text in tools.items())
-    assert not answered.isError
-    assert "trajectories.jpg" in str(answered.content)
-    assert refused.isError
+    for answered in (of_data, of_upload):
+        assert not answered.isError, answered.content
+        assert "trajectories.jpg" in str(answered.content)
+    assert all(answer.isError for answer in refused)
     assert _Trap.visits == []
 
 

@@ -105,5 +105,5 @@ def test_without_opencv_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.delitem(sys.modules, "cv2", raising=False)
     monkeypatch.setattr(sys, "path", [])
     monkeypatch.setattr(sys, "path_importer_cache", {})
-    with pytest.raises(BadInputError, match=r"feature tracks need OpenCV: pip install '.\[eval\]'"):
+    with pytest.raises(BadInputError, match='features needs opencv-python-headless: pip install "opencv-python'):
         follow_features(torch.zeros(3, 3, 32, 32))

@@ -178,7 +178,7 @@ def test_without_the_extra_it_is_named(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
     images._let_pillow_read_heif.cache_clear()
     try:
-        _refused(tmp_path / "phone.heic", "pip install pillow-heif", "JPEG")
+        _refused(tmp_path / "phone.heic", 'pip install "pillow-heif', "JPEG")
     finally:
         images._let_pillow_read_heif.cache_clear()
 

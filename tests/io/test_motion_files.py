@@ -99,7 +99,10 @@ def test_export_and_reblur_with_it(tmp_path: Path, sample_photo) -> None:
     for source, name in ((npz, "one.png"), (tmp_path / "motion.safetensors", "two.png")):
         assert run("reblur", sample_photo("astronaut"), "--offsets", source, "-o", tmp_path / name).exit_code == 0
     assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()
-    assert run("export", npz, "-o", tmp_path / "motion.flo").exit_code == 0
+    exported = run("export", npz, "-o", tmp_path / "motion.flo")
+    assert exported.exit_code == 0
+    assert f"{tmp_path}/motion.start.flo, {tmp_path}/motion.end.flo (offsets at the start and" in exported.stdout
+    assert ".start.flo" in " ".join(run("export", "--help").stdout.split())
     assert read_flo(tmp_path / "motion.end.flo")[0].unique().tolist() == [3]
 
 

@@ -101,5 +101,5 @@ def test_a_part_without_photos_says_so(tmp_path: Path) -> None:
     command = ["extract", tmp_path / "a.jpg", "-o", tmp_path / "out", "--num-shards", 100, "--shard-index", 7]
     result = CliRunner().invoke(app, [str(each) for each in command])
     assert result.exit_code == 0
-    assert "part 7 of 100 has nothing to do: there are 1 photos" in result.stderr
+    assert "part 7 of 100 has nothing to do: the input has only 1 photo" in result.stderr
     assert not (tmp_path / "out").exists()

@@ -12,26 +12,37 @@ from motion_offsets import (
     EtrajModel,
     MaDmphnConfig,
     MaDmphnForImageDeblurring,
+    MaximConfig,
+    MaximForImageDeblurring,
+    MotionGuidedConfig,
+    MotionGuidedForImageDeblurring,
     MotionOffsetsImageProcessor,
 )
 from motion_offsets.exposure.blur import create_blur, warp
+from motion_offsets.models.registry import MODELS
 
 ESTIMATOR = EtrajConfig(base_channels=4, ssim_weight=0.0)
 
 
 def made(name: str) -> torch.nn.Module:
-    if name == "estimator":
+    if name == "etraj":
         return EtrajModel(ESTIMATOR)
-    return MaDmphnForImageDeblurring(MaDmphnConfig(base_channels=4, estimator_config=ESTIMATOR))
+    if name == "ma-dmphn":
+        return MaDmphnForImageDeblurring(MaDmphnConfig(base_channels=4, estimator_config=ESTIMATOR))
+    if name == "maxim":
+        blocks = {"num_stages": 2, "num_blocks": 1, "num_bottleneck_blocks": 1}
+        return MaximForImageDeblurring(MaximConfig(base_channels=4, block_sizes=(4, 4, 2), **blocks))
+    unet = {"widths": (8, 8), "encoder_blocks": (0, 1), "decoder_blocks": (1,), "deconvolution_steps": (1, 2)}
+    return MotionGuidedForImageDeblurring(MotionGuidedConfig(**unet, estimator_config=ESTIMATOR))
 
 
-@pytest.fixture(params=["estimator", "deblurrer"])
+@pytest.fixture(params=list(MODELS))
 def name(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
 def answer(output: object) -> Tensor:
-    return output.motion_offsets if hasattr(output, "control_points") else output.sharp  # type: ignore[attr-defined]
+    return output.sharp if hasattr(output, "sharp") else output.motion_offsets  # type: ignore[attr-defined]
 
 
 def test_what_the_processor_gives_goes_straight_in(name: str) -> None:
@@ -58,7 +69,7 @@ def test_the_meta_device(name: str) -> None:
     output = model(photo, photo)
     output.loss.backward()
     assert answer(output).is_meta
-    assert answer(output).shape == ((2, 15, 2, 21, 32) if name == "estimator" else (2, 3, 21, 32))
+    assert answer(output).shape == ((2, 15, 2, 21, 32) if name == "etraj" else (2, 3, 21, 32))
     assert all(weight.grad is not None for weight in model.parameters() if weight.requires_grad)
 
 

@@ -123,7 +123,7 @@ def test_sharp_image_from_elsewhere_is_the_sharp_frame() -> None:
         pipe(photo())
     with pytest.raises(BadInputError, match="of one size"):
         pipe(photo(), sharp_image=photo(48, 60))
-    with pytest.raises(BadInputError, match="1 pictures for 2 photos"):
+    with pytest.raises(BadInputError, match="1 picture for 2 photos"):
         pipe([photo(), photo()], sharp_image=sharp)
 
 

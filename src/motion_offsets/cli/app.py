@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import sys
 from collections.abc import Callable
@@ -12,6 +11,7 @@ import typer
 
 from ..errors import BadInputError
 from ..runtime.allocation import keep_freed_memory
+from ..runtime.extras import require
 from ..version import __version__
 from .arguments import quiet
 from .evaluate import evaluate
@@ -47,9 +47,7 @@ def demo(
     debug: Debug = False,
 ) -> None:
     """Serve the web page (needs the extra "demo"; --mcp the extra "mcp")."""
-    for module, extra in [("gradio", "demo"), ("mcp", "mcp")][: 2 if mcp else 1]:
-        if importlib.util.find_spec(module) is None:
-            raise BadInputError(f"the web page needs {module}; install it with pip install '.[{extra}]'")
+    require("the web page", *(("gradio", "mcp") if mcp else ("gradio",)))
     quiet()
     from ..demo.server import serve
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from tqdm import tqdm
 
-from ..errors import BadInputError
+from ..errors import BadInputError, counted
 from ..io.atomic import check_output_folder
 from ..io.path_names import as_path
 from ..models.hub import DEFAULT_ESTIMATOR
@@ -63,6 +63,8 @@ def extract_sources(
     with ExitStack() as stack:
         journalled = not single or resume or any(out.glob(PATTERN))
         manifest = stack.enter_context(Manifest(out, share)) if journalled else None
+        if manifest is not None and not manifest.locked and share.index == 0:
+            say(f"{out}: its file system has no locks; see to it that no other run writes there", err=True)
         stack.enter_context(_ended_by_sigterm())
         progress = stack.enter_context(_Progress(single, sources.count(share), shown=share.index == 0))
 
@@ -232,7 +234,8 @@ def extract(
     given = find_given_frames(sources, sharp, sharp_folder)
     tell_passed_over(photos if sharp_folder is None else [*photos, sharp_folder])
     if sources.count(part) == 0:
-        say(f"part {shard_index} of {num_shards} has nothing to do: there are {len(sources.photos)} photos", err=True)
+        total = counted(len(sources.photos), "photo")
+        say(f"part {shard_index} of {num_shards} has nothing to do: the input has only {total}", err=True)
         return
     check_output_folder(out)
     with joined_processes() as process:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import BadInputError
+from ..errors import BadInputError, counted
 from ..io.path_names import as_path
 from ..runtime.memory import parse_memory
 from ..version import __version__
@@ -52,7 +52,13 @@ def convert(
 def export(
     source: Annotated[str, typer.Argument(help="A model's name or folder; or motion_offsets.npz or .safetensors.")],
     output: Annotated[
-        str, typer.Option("--output", "-o", metavar="OUT", help="Model: .onnx or .pt2. Motion: .safetensors or .flo.")
+        str,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="OUT",
+            help="Model: .onnx or .pt2. Motion: .safetensors, or .flo (NAME.start.flo and NAME.end.flo).",
+        ),
     ],
     dtype: Annotated[str, typer.Option(help="Of a model's weights: float32 or float16.")] = "float32",
     control_points: Annotated[
@@ -69,7 +75,8 @@ def export(
         if control_points or dtype != "float32":
             raise BadInputError(f"{source}: is motion; --dtype and --control-points are for models, leave them out")
         written = export_motion(read_motion(given), target)
-        typer.echo(f"{source} -> {', '.join(map(str, written))}")
+        ends = " (offsets at the start and at the end of the exposure)" if len(written) > 1 else ""
+        typer.echo(f"{source} -> {', '.join(map(str, written))}{ends}")
         return
     from ..interchange.model_export import check_export, export_model, load_exportable
 
@@ -126,8 +133,8 @@ def _show(publication: Publication, owner: str) -> None:
     from ..publishing.repositories import TYPE_NAMES, show_size
 
     sizes = {path: file.stat().st_size for path, file in publication.files().items()}
-    total = show_size(sum(sizes.values()))
-    typer.echo(f"{owner}/{publication.name} ({TYPE_NAMES[publication.repo_type]}, {len(sizes)} files, {total})")
+    files, total = counted(len(sizes), "file"), show_size(sum(sizes.values()))
+    typer.echo(f"{owner}/{publication.name} ({TYPE_NAMES[publication.repo_type]}, {files}, {total})")
     for path, size in sizes.items():
         typer.echo(f"  {show_size(size):>9}  {path}")
 
@@ -135,4 +142,4 @@ def _show(publication: Publication, owner: str) -> None:
 def _outcome(change: Change, commit: str | None) -> str:
     if commit is None:
         return "nothing had changed"
-    return f"{len(change.changed)} files written, {len(change.deleted)} removed ({commit})"
+    return f"{counted(len(change.changed), 'file')} written, {len(change.deleted)} removed ({commit})"

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from tqdm import tqdm
 
-from ..errors import BadInputError
+from ..errors import BadInputError, counted
 from ..io.atomic import check_output_folder
 from ..io.path_names import as_path
 from ..io.photo_files import find_photos, real_path, result_names
@@ -73,9 +73,9 @@ def synthesize(
     if format == "parquet" or push_to_hub is not None:
         import_datasets("Parquet").disable_progress_bars()
     if push_to_hub is not None:
-        from ..data.synthesis.pair_upload import check_login
+        from ..models.hub_errors import check_login
 
-        check_login(push_to_hub)
+        check_login(push_to_hub, f"`push_to_hub` {push_to_hub}")
     synthesis, codes = Synthesis(out, settings), set()
     for source, name in zip(found, result_names(found), strict=True):
         try:
@@ -88,9 +88,9 @@ def synthesize(
                 raise
             codes.add(report(error, str(source)))
             continue
-        say(f"{source}: {result.made} pairs made, {result.kept} kept" + _unused(recipe, result.skipped))
+        say(f"{source}: {counted(result.made, 'pair')} made, {result.kept} kept" + _unused(recipe, result.skipped))
     synthesis.finish()
-    say(f"{out}: {len(synthesis)} pairs")
+    say(f"{out}: {counted(len(synthesis), 'pair')}")
     if codes:
         raise typer.Exit(min(codes))
     if push_to_hub is not None:

@@ -7,6 +7,7 @@ from typing import Any
 import gradio as gr
 
 from . import rendering, text
+from .addresses import Page
 from .photos import PhotoInput
 from .rendering import ClipSettings
 from .service import FIRST_DENSITY, Service, Turn
@@ -84,7 +85,7 @@ def build(service: Service) -> gr.Blocks:
     """The page of a service, with its API."""
     limits = service.limits
     keep = int(limits.keep_seconds)
-    with gr.Blocks(title=text.TITLE, analytics_enabled=False, delete_cache=(300, keep)) as page:
+    with Page(title=text.TITLE, analytics_enabled=False, delete_cache=(300, keep)) as page:
         ticket = gr.State(None, time_to_live=keep)
         turn, wanted = gr.State(Turn()), gr.Number(0, visible="hidden", container=False)
         stopped_in_line = gr.Number(0, visible="hidden", container=False)

@@ -14,16 +14,17 @@ from PIL import Image
 
 from ..errors import BadInputError
 from ..io.images import MIN_SIDE, load_image
+from .addresses import uploaded_file
 from .limits import Limits
 
 NO_ADDRESS = "A web address is not opened here; upload the photo itself"
 
 
 class _UploadsOnly:
-    """Hands over the uploaded file unopened, and never an address or a path of the server.
+    """Hands over the uploaded file unopened, and never an address elsewhere or a path of the server.
 
     Gradio itself would fetch the address that a caller of the API names, and decode a picture before its size is
-    known.
+    known. The address of an upload to this server, as assistants give it, is taken for its path.
     """
 
     def get_block_name(self) -> str:
@@ -32,7 +33,9 @@ class _UploadsOnly:
 
     async def async_move_resource_to_block_cache(self, url_or_file_path: str | Path | None) -> str | None:
         if url_or_file_path is not None and is_http_url_like(str(url_or_file_path)):
-            raise gr.Error(NO_ADDRESS, print_exception=False)
+            url_or_file_path = uploaded_file(str(url_or_file_path))
+            if url_or_file_path is None:
+                raise gr.Error(NO_ADDRESS, print_exception=False)
         return await super().async_move_resource_to_block_cache(url_or_file_path)  # type: ignore[misc]
 
     def preprocess(self, payload: Any) -> str | None:

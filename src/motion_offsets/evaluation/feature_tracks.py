@@ -7,7 +7,6 @@ one from q in the middle frame to r in the frame at t means ``offset_t(r) = q - 
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Sequence
 
 import numpy as np
@@ -16,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..errors import BadInputError
+from ..runtime.extras import require
 
 MOST_TRACKS, QUALITY, SPACING = 400, 0.01, 7  # Shi-Tomasi: corners, of the best one's strength, pixels between them
 WINDOW, LEVELS = 21, 3  # KLT: side of the window in pixels, halvings of the picture
@@ -24,8 +24,7 @@ RETURNS_WITHIN = 0.5  # pixels from the corner, there and back again
 
 def check_opencv() -> None:
     """Refuse where nothing can be followed with."""
-    if importlib.util.find_spec("cv2") is None:
-        raise BadInputError("feature tracks need OpenCV: pip install '.[eval]'")
+    require("following features", "cv2")
 
 
 def follow_features(frames: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ..errors import BadInputError
+from ..runtime.extras import require
 
 MOTION_BORDER = 30
 """Pixels at each border that the motion errors leave out: what moved there came from, or went, outside the image."""
@@ -54,13 +55,11 @@ def ssim(images: Tensor, references: Tensor) -> Tensor:
         ``(B,)`` float64 on the CPU, at most 1.
 
     Raises:
-        BadInputError: the shapes differ, are not four-dimensional, or are smaller than the window.
-        ImportError: scikit-image, of the extra ``eval``, is not installed.
+        BadInputError: the shapes differ, are not four-dimensional, or are smaller than the window; or scikit-image is
+            not installed.
     """
-    try:
-        from skimage.metrics import structural_similarity
-    except ImportError as error:
-        raise BadInputError("SSIM needs scikit-image: pip install '.[eval]'") from error
+    require("SSIM", "skimage")
+    from skimage.metrics import structural_similarity
 
     _check_pair("images", images, references)
     if min(images.shape[-2:]) < 7:

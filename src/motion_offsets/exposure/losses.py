@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..errors import BadInputError
+from ..runtime.extras import require
 from .sampling import forward_mode
 from .trajectories import split_control_points
 
@@ -32,10 +33,8 @@ def ms_ssim_loss(reblurred: Tensor, blurred: Tensor, window_size: int = 11) -> T
     Five scales need sides of more than ``16 * (window_size - 1)`` pixels: 161 for the usual window of 11, 97 for one
     of 7, which is the choice to make for crops of 128. Smaller images raise :class:`BadInputError`.
     """
-    try:
-        from pytorch_msssim import ms_ssim
-    except ImportError as error:
-        raise BadInputError("MS-SSIM needs pytorch-msssim: pip install '.[train]', or set ssim_weight to 0") from error
+    require("the loss MS-SSIM, which ssim_weight 0 leaves out,", "pytorch_msssim")
+    from pytorch_msssim import ms_ssim
 
     side = min(reblurred.shape[-2:])
     if side <= 16 * (window_size - 1):

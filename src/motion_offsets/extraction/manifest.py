@@ -8,6 +8,7 @@ too. Each process or job of several keeps a manifest of its own.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -23,12 +24,19 @@ from ..io.images import EncodedPhoto
 from ..version import __version__
 from .sources import Share
 
+try:
+    import fcntl
+except ImportError:  # Windows, where filelock has another way
+    fcntl = None  # type: ignore[assignment]
+
 if TYPE_CHECKING:
     from ..pipelines.blur_to_video import BlurToVideoPipeline
     from .settings import ExtractionSettings
 
 PATTERN = "manifest*.jsonl"
 PHOTO_HASH, SETTINGS_HASH, SHARP_HASH = "photo_sha256", "settings_sha256", "sharp_sha256"
+# What file systems without flock answer: Lustre and others by default, NFS without a lock server.
+_NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK)
 # What a config says of where it was read, and with what.
 _NOT_OF_THE_MODEL = ("_name_or_path", "transformers_version")
 
@@ -103,6 +111,9 @@ class Manifest:
         folder: the output folder, made where it is missing.
         share: which part of the run this is.
 
+    Attributes:
+        locked: whether other runs are kept out of the folder; not on a file system without locks.
+
     Raises:
         BadInputError: another run is at work in the folder, or it cannot be written to.
     """
@@ -114,11 +125,12 @@ class Manifest:
         self._made = [path for path in (folder, *folder.parents) if not path.exists()]
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self._lock = _locked(self.path)
             self._file = open(self.path, "a+b")
+            self._lock = _locked(self.path) if _has_locks(self._file) else None
             _drop_torn_line(self._file)
         except OSError as error:
             raise BadInputError(f"{self.path}: cannot be written ({error.strerror}); give another output") from error
+        self.locked = self._lock is not None
         self._entered = _entered(folder)
         self._unfinished: dict[Path, dict[str, list[Path]]] = {}
 
@@ -130,8 +142,9 @@ class Manifest:
         self._file.close()
         if empty:
             self.path.unlink()
-        Path(self._lock.lock_file).unlink(missing_ok=True)  # while it is held: whoever comes makes a new one
-        self._lock.release()
+        if self._lock is not None:
+            Path(self._lock.lock_file).unlink(missing_ok=True)  # while it is held: whoever comes makes a new one
+            self._lock.release()
         for folder in self._made if empty else ():
             try:
                 folder.rmdir()
@@ -207,6 +220,18 @@ def _drop_torn_line(file: Any) -> None:
     file.seek(0)
     content = file.read()
     file.truncate(content.rfind(b"\n") + 1)
+
+
+def _has_locks(file: Any) -> bool:
+    """Whether the file system of an open file knows the locks that keep a second run out."""
+    if fcntl is None:
+        return True
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError as error:
+        return error.errno not in _NO_LOCKS
+    fcntl.flock(file, fcntl.LOCK_UN)
+    return True
 
 
 def _locked(path: Path) -> FileLock:

@@ -31,6 +31,7 @@ from ..models.cores import DeblurrerCore, EstimatorCore, reduced_copy
 from ..models.hub import resolve_name
 from ..models.modeling_etraj import EtrajModel
 from ..models.registry import MODELS
+from ..runtime.extras import require
 
 if TYPE_CHECKING:
     import onnx
@@ -136,7 +137,7 @@ def check_export(path: Path, dtype: str) -> None:
     if dtype not in DTYPES:
         raise BadInputError(f"`dtype` {dtype!r} is not offered; give one of {', '.join(DTYPES)}")
     if suffix == ".onnx":
-        _require("onnx", "onnxscript")
+        require("ONNX", "onnx", "onnxscript")
 
 
 def _check_model(model: Model, control_points: bool) -> None:
@@ -149,12 +150,6 @@ def _check_model(model: Model, control_points: bool) -> None:
     if model.uses_motion and not control_points:
         _estimator_of(model)
     _motion_of(model)
-
-
-def _require(*modules: str) -> None:
-    for module in modules:
-        if importlib.util.find_spec(module) is None:
-            raise BadInputError(f"ONNX needs {module}; install it with pip install '.[export]'")
 
 
 @contextmanager

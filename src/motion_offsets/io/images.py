@@ -34,6 +34,7 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ..errors import BadInputError
+from ..runtime.extras import pip_install
 from .colour_profiles import SRGB, Colours, array_to_srgb, code_points, colours_of, picture_to_srgb
 from .deep_pictures import DeepPicture, read_deep
 from .main_picture import DEVELOP, RAW_SUFFIXES, select_main_picture
@@ -386,7 +387,7 @@ def _format_hint(path: Path) -> str:
     """Photos that phones and cameras make and that Pillow alone does not read."""
     suffix = path.suffix.lower()
     if suffix in (".heic", ".heif", ".hif") and not _let_pillow_read_heif():
-        return " (pip install pillow-heif lets HEIC be read, or export the photo as JPEG)"
+        return f" ({pip_install('pillow_heif')} lets HEIC be read, or export the photo as JPEG)"
     if suffix == ".jxl":
         return " (export the JPEG XL photo as JPEG or PNG)"
     if suffix in RAW_SUFFIXES:

@@ -13,6 +13,8 @@ import sys
 from pathlib import Path
 from typing import Any, ClassVar
 
+from .hub_errors import PushToHubMixin, hub_errors
+
 PIPELINE_ENTRY = "pipeline.py"  # where diffusers looks for custom code
 LIBRARY = "motion_offsets"  # that model_index.json names for our components
 CONFIG_FILE = "config.json"
@@ -21,7 +23,7 @@ _IMPORT = re.compile(r"^(\s*)from (\.+)([\w.]*) import\b", re.MULTILINE)
 _UPLOAD_OPTIONS = ("commit_message", "commit_description", "private", "token", "revision", "create_pr")
 
 
-class SavedWithCodeMixin:
+class SavedWithCodeMixin(PushToHubMixin):
     """``save_pretrained`` that writes the code too, for a config, a model or an image processor.
 
     Put it before the transformers class. transformers' own way of doing this, ``register_for_auto_class``, copies
@@ -88,15 +90,19 @@ class _Upload:
         self.api = HfApi(token=self.options.pop("token", None))
         private = self.options.pop("private", None)
         name = options.pop("repo_id", folder.absolute().name)
-        self.repo_id = self.api.create_repo(name, private=private, exist_ok=True).repo_id
+        with hub_errors(f"push_to_hub {name}"):
+            self.repo_id = self.api.create_repo(name, private=private, exist_ok=True).repo_id
 
     def run(self, message: str) -> None:
         changed = [name for name, time in _times(self.folder).items() if self.before.get(name) != time]
         self.options["commit_message"] = self.options.get("commit_message") or message
         revision = self.options.get("revision")
-        if revision is not None and not revision.startswith("refs/pr"):
-            self.api.create_branch(self.repo_id, branch=revision, exist_ok=True)
-        self.api.upload_folder(repo_id=self.repo_id, folder_path=self.folder, allow_patterns=changed, **self.options)
+        with hub_errors(f"push_to_hub {self.repo_id}"):
+            if revision is not None and not revision.startswith("refs/pr"):
+                self.api.create_branch(self.repo_id, branch=revision, exist_ok=True)
+            self.api.upload_folder(
+                repo_id=self.repo_id, folder_path=self.folder, allow_patterns=changed, **self.options
+            )
 
 
 def _times(folder: Path) -> dict[str, int]:

@@ -14,7 +14,7 @@ from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from ..errors import BadInputError
+from ..errors import BadInputError, counted
 from ..exposure.blending import blend_back
 from ..exposure.blur import expose
 from ..exposure.consistency import Consistency, assess
@@ -30,6 +30,7 @@ from ..exposure.trajectories import (
 )
 from ..models.cores import estimated_maps
 from ..models.hub import plain_errors, resolve_name, snapshot
+from ..models.hub_errors import PushToHubMixin, hub_errors
 from ..models.image_processing_motion_offsets import OUTPUT_TYPES, MotionOffsetsImageProcessor
 from ..models.modeling_etraj import EtrajModel
 from ..models.remote_code import LIBRARY, write_pipeline_code
@@ -50,7 +51,7 @@ from .output import BlurToVideoOutput, as_list, frame_times, stack
 Progress = Callable[[int, int], None]
 
 
-class BlurToVideoPipeline(DiffusionPipeline):
+class BlurToVideoPipeline(PushToHubMixin, DiffusionPipeline):
     """Estimator, deblurrer and image processor joined: blurred photo in; trajectories, sharp frame and clip out.
 
     One photo cannot tell a motion from its reversal, so the clip may run backwards; within a clip all regions run the
@@ -108,6 +109,13 @@ class BlurToVideoPipeline(DiffusionPipeline):
             if kwargs:
                 raise BadInputError(f"{next(iter(kwargs))} is no option of this pipeline; leave it out")
             return cls(**components)
+
+    def save_pretrained(self, save_directory: str | os.PathLike[str], *args: Any, **kwargs: Any) -> None:
+        """As in diffusers. With ``push_to_hub=True``, a failed upload is a :class:`BadInputError`."""
+        folder = os.fspath(save_directory)
+        repo = kwargs.get("repo_id", Path(folder).name)
+        with hub_errors(f"push_to_hub {repo}") if kwargs.get("push_to_hub") else nullcontext():
+            super().save_pretrained(folder, *args, **kwargs)
 
     def save_config(self, save_directory: str | os.PathLike[str], *args: Any, **kwargs: Any) -> None:
         """The last step of ``save_pretrained``; the code goes with it, for whoever has not installed this package."""
@@ -302,7 +310,8 @@ class BlurToVideoPipeline(DiffusionPipeline):
             raise BadInputError("timestamps are empty; give at least one time from -1 to 1")
         check_timestamps(times)
         if sharps is not None and len(sharps) != len(photos):
-            raise BadInputError(f"sharp_image has {len(sharps)} pictures for {len(photos)} photos; give one a photo")
+            given, wanted = counted(len(sharps), "picture"), counted(len(photos), "photo")
+            raise BadInputError(f"sharp_image has {given} for {wanted}; give one per photo")
         if sharps is None and self.deblurrer is None:
             raise BadInputError("this pipeline has no deblurrer; give sharp_image, or load one with a deblurrer")
 

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, get_token
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, RepositoryNotFoundError
+from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
 from huggingface_hub.hf_api import RepoFile
 from huggingface_hub.utils import validate_repo_id
 
 from ..errors import BadInputError
+from ..models.hub_errors import hub_errors
 
 PICKLES = (".bin", ".pkl", ".pickle", ".pt", ".pth", ".ckpt", ".joblib")
 MAX_FILE_BYTES = 50e9  # the Hub takes no larger file
@@ -210,37 +210,3 @@ def _same(file: Path, remote: RepoFile) -> bool:
     if remote.lfs is not None:
         return hashlib.sha256(content).hexdigest() == remote.lfs.sha256
     return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest() == remote.blob_id
-
-
-@contextmanager
-def hub_errors(subject: str) -> Iterator[None]:
-    """Turn what the Hub refuses and what a network breaks into one line."""
-    try:
-        yield
-    except BadInputError:
-        raise
-    except Exception as error:
-        cause: BaseException = error
-        while not _is_network(cause):
-            if cause.__cause__ is None:
-                raise
-            cause = cause.__cause__
-        raise BadInputError(f"{subject}: {_reason(cause)}") from error
-
-
-def _is_network(error: BaseException) -> bool:
-    # The client's HTTP library goes by two names, in newer and older versions.
-    library = type(error).__module__.partition(".")[0]
-    return isinstance(error, (HfHubHTTPError, OSError)) or library in ("httpx", "httpx2")
-
-
-def _reason(error: BaseException) -> str:
-    response = getattr(error, "response", None)
-    status = getattr(response, "status_code", None)
-    said = " ".join((getattr(error, "server_message", None) or str(error)).split())[:160]
-    if status == 401:
-        return f"the Hub does not accept this token; log in again or give another `token` ({said})"
-    if status == 412:
-        return "somebody else has written there meanwhile; run the command again"
-    what = "the connection to the Hub broke" if status is None else "the Hub refused"
-    return f"{what} ({said}); run the command again when that is mended: what has arrived is not sent twice"

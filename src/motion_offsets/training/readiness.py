@@ -9,13 +9,11 @@ from pathlib import Path
 
 import torch
 from huggingface_hub import HfApi
-from huggingface_hub.errors import HFValidationError, LocalTokenNotFoundError, OfflineModeIsEnabled
-from huggingface_hub.utils import validate_repo_id
 from torch import nn
 
 from ..errors import BadInputError
 from ..io.atomic import check_output_folder
-from ..publishing.repositories import hub_errors
+from ..models.hub_errors import check_login, hub_errors
 from .options import TrainingOptions
 
 # A tracker's name among accelerate's, and the packages that any one of makes it work.
@@ -47,24 +45,7 @@ def check_surroundings(options: TrainingOptions) -> None:
             "to 0, or launch with train/launch/8gpu-ddp.yaml"
         )
     if options.push_to_hub:
-        _check_login(options.push_to_hub)
-
-
-def _check_login(repo: str) -> None:
-    with hub_errors(f"push_to_hub {repo}"):
-        try:
-            validate_repo_id(repo)
-            HfApi().whoami()
-        except HFValidationError as error:
-            raise BadInputError(f"push_to_hub is {repo!r}, no name of a model ({error}); give org/name") from None
-        except LocalTokenNotFoundError:
-            raise BadInputError(
-                f"push_to_hub {repo}: nobody is logged in; run hf auth login, or set HF_TOKEN"
-            ) from None
-        except OfflineModeIsEnabled:
-            raise BadInputError(
-                f"push_to_hub {repo}: HF_HUB_OFFLINE is set; unset it, or leave out push_to_hub"
-            ) from None
+        check_login(options.push_to_hub, f"push_to_hub {options.push_to_hub}")
 
 
 def make_repository(repo: str) -> None:

@@ -17,8 +17,8 @@ from transformers import PreTrainedModel
 
 from ..errors import BadInputError
 from ..io.atomic import whole_checkpoint
+from ..models.hub_errors import hub_errors
 from ..publishing.cards import eval_results
-from ..publishing.repositories import hub_errors
 from .options import TrainingOptions
 
 KEPT_CHECKPOINTS = 2

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from ...errors import BadInputError
+from ...errors import BadInputError, counted
 from .file_trees import listed
 
 BLURRED_NAMES = ("blur", "blurred", "blurry", "input", "lq")
@@ -193,8 +193,8 @@ def _check_partners(source: str, found: dict[tuple[str, ...], Partners], gamma: 
                 faults.append(f"{several[0]} and {several[1]} are the same picture by name")
     if faults:
         raise BadInputError(
-            f"{source}: {len(faults)} pictures do not pair up: {listed(faults, len(faults))}; every picture needs one "
-            "partner of the same name"
+            f"{source}: {counted(len(faults), 'picture')} cannot be paired: {listed(faults, len(faults))}; every "
+            "picture needs one partner of the same name"
         )
 
 

@@ -73,7 +73,7 @@ def load_sequences(
     if not rows:
         longest = max(len(run) for _, run in runs)
         raise BadInputError(
-            f"{source}: its longest run of consecutive frames has {longest}; give a window of at most {longest} frames"
+            f"{source}: its longest run of consecutive frames has {longest}; give a window no longer than that"
         )
     for row in rows:
         row.append([tree.stamp(name) for name in row[2]])

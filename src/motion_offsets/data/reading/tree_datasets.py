@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from ...errors import BadInputError
+from ...runtime.extras import require
 from .file_trees import FileTree, listed, picture_size
 from .layouts import split_name
 
@@ -25,10 +26,9 @@ _CACHE_VERSION = 1
 
 def import_datasets(user: str) -> Any:
     """The package ``datasets``, or a :class:`BadInputError` that says how to install it."""
-    try:
-        import datasets
-    except ImportError as error:
-        raise BadInputError(f"{user} needs datasets: pip install '.[train]'") from error
+    require(user, "datasets")
+    import datasets
+
     return datasets
 
 

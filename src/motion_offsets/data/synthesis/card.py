@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ...errors import counted
 from ...version import __version__
 from .recipes import MAX_PHOTO_SIDE
 
@@ -42,7 +43,7 @@ def card(settings: SynthesisSettings, sources: dict[str, Any], pairs: int) -> st
         "",
         "# Blurred and sharp pairs",
         "",
-        f"{pairs} pairs, split `{settings.split}`, made with `motion-offsets synthesize` {__version__}.",
+        f"{counted(pairs, 'pair')}, split `{settings.split}`, made with `motion-offsets synthesize` {__version__}.",
         "",
         how,
         *table,

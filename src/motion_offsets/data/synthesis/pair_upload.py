@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 
 from ...errors import BadInputError
+from ...models.hub_errors import hub_errors
 from ..reading.file_trees import FileTree
 from ..reading.layouts import pairs_by_role
 from .card import card
@@ -14,27 +15,9 @@ from .pair_writers import ParquetWriter
 from .synthesis import CARD, Synthesis
 
 
-def check_login(repo: str) -> None:
-    """Refuse, before anything is computed, a name or an account that nothing could be uploaded with."""
-    from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalTokenNotFoundError
-    from huggingface_hub.utils import validate_repo_id
-
-    try:
-        validate_repo_id(repo)
-        HfApi().whoami()
-    except HFValidationError as error:
-        raise BadInputError(f"`push_to_hub` {repo!r} is no name of a data set ({error}); give org/name") from None
-    except LocalTokenNotFoundError:
-        raise BadInputError(f"`push_to_hub` {repo}: nobody is logged in; run hf auth login, or set HF_TOKEN") from None
-    except (HfHubHTTPError, OSError) as error:
-        raise BadInputError(f"`push_to_hub` {repo}: the Hub refuses or cannot be reached ({error})") from None
-
-
 def upload_pairs(synthesis: Synthesis, repo: str, private: bool) -> str:
     """Upload the pairs and their card to a data set repository, made where there is none; return its address."""
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError
 
     with tempfile.TemporaryDirectory() as name:
         folder = synthesis.root
@@ -42,16 +25,17 @@ def upload_pairs(synthesis: Synthesis, repo: str, private: bool) -> str:
             folder = Path(name)
             _as_parquet(synthesis, folder)
         try:
-            address = HfApi().create_repo(repo, repo_type="dataset", private=private, exist_ok=True)
-            HfApi().upload_folder(
-                repo_id=repo,
-                repo_type="dataset",
-                folder_path=folder,
-                allow_patterns=[CARD, "data/*.parquet"],
-                commit_message="Pairs from motion-offsets synthesize",
-            )
-        except (HfHubHTTPError, OSError) as error:
-            raise BadInputError(f"{repo}: the upload failed ({error}); the pairs are in {synthesis.root}") from error
+            with hub_errors(f"`push_to_hub` {repo}"):
+                address = HfApi().create_repo(repo, repo_type="dataset", private=private, exist_ok=True)
+                HfApi().upload_folder(
+                    repo_id=repo,
+                    repo_type="dataset",
+                    folder_path=folder,
+                    allow_patterns=[CARD, "data/*.parquet"],
+                    commit_message="Pairs from motion-offsets synthesize",
+                )
+        except BadInputError as error:
+            raise BadInputError(f"{error}. The pairs are complete, in {synthesis.root}") from error
     return str(address)
 
 

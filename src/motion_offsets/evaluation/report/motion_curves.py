@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from ...errors import BadInputError
 from ...io.atomic import whole_file
+from ...runtime.extras import require
 from ..benchmarks.base import Row
 
 # What each panel shows: its axis, and the figures of the rows that are drawn on it if they are there.
@@ -23,8 +22,7 @@ BINS = 8
 
 def check_matplotlib() -> None:
     """Refuse where nothing can be drawn with."""
-    if importlib.util.find_spec("matplotlib") is None:
-        raise BadInputError("`figure` needs matplotlib: pip install '.[eval]'")
+    require("`figure`", "matplotlib")
 
 
 def draw_motion_curves(rows: Sequence[Row], path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from ...errors import counted
 from ..benchmarks.unblurred import KINDS, LEFT_ALONE
 from .paper import (
     GOPRO_TEST_PAIRS,
@@ -106,7 +107,7 @@ def _unblurred_table(result: dict[str, Any]) -> str:
         psnr, lowest, alone, beyond, shift, length = (result[f"{kind}_{name}"] for name in UNBLURRED_COLUMNS)
         rows.append((kind, psnr, lowest, 100 * alone, 100 * beyond, shift, length))
     return (
-        f"unblurred: {result['images']} photos that need no deblurring, as they are, with noise, at night, and in a "
+        f"unblurred: {counted(result['images'], 'sharp photo')}, as they are, with noise, at night, and in a "
         f"screenshot; left alone: at least {LEFT_ALONE:.0f} dB.\n\n" + _markdown_table(rows)
     )
 
@@ -178,7 +179,8 @@ def _motion_flow_tables(result: dict[str, Any]) -> str:
     published = result["motion_mse_published"]
     return "\n\n".join(
         [
-            f"{result['benchmark']}: {result['images']} photos, {result['pairs']} blurred images.",
+            f"{result['benchmark']}: {counted(result['images'], 'photo')}, "
+            f"{counted(result['pairs'], 'blurred image')}.",
             _markdown_table(motion),
             "Our motion MSE is invariant to time reversal only. As the paper's published script computes it, which "
             f"forgives mirrored directions too, it is {_cell('', published)}. SSIM is scikit-image's on floats; which "
@@ -213,7 +215,7 @@ def _gopro_tables(result: dict[str, Any]) -> str:
     part = "" if whole else " They are not GoPro's test set: the rows do not compare."
     return "\n\n".join(
         [
-            f"gopro: {result['images']} pairs.{part}",
+            f"gopro: {counted(result['images'], 'pair')}.{part}",
             _markdown_table(reblur),
             f"Estimated displacements are {_cell('', result['motion_length'])} px long on average.",
             _markdown_table(deblur),
