@@ -9,7 +9,7 @@ from PIL import Image, ImageCms
 from motion_offsets import BadInputError
 from motion_offsets.io.images import load_array, load_image
 
-RED, GREEN, BLUE = (np.tile(row, (20, 1)) for row in (np.linspace(40, 230, 24), np.linspace(200, 90, 24), [120] * 24))
+RED, GREEN, BLUE = (np.tile(row, (20, 1)) for row in (np.linspace(90, 230, 24), np.linspace(200, 90, 24), [120] * 24))
 COLOURS = np.rint(np.stack([RED, GREEN, BLUE], -1)).astype(np.uint8)
 GREY = np.rint(np.tile(np.linspace(10, 245, 24), (20, 1))).astype(np.uint8)
 OPACITY = np.tile(np.linspace(80, 255, 20).astype(np.uint8)[:, None], (1, 24))

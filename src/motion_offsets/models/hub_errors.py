@@ -92,6 +92,6 @@ def _reason(error: BaseException) -> str:
     if status == 403 and "/api/" in str(response.url):  # type: ignore[union-attr]
         return f"the Hub refused ({said}); give a token that may write there, or another repository"
     if status == 412:
-        return "somebody else has written there meanwhile; run this again"
+        return "somebody else has written there meanwhile; run the command again"
     what = "the connection to the Hub broke" if status is None else "the Hub refused"
-    return f"{what} ({said}); run this again when that is mended: what has arrived is not sent twice"
+    return f"{what} ({said}); run the command again when that is mended: what has arrived is not sent twice"

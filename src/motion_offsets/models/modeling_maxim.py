@@ -340,6 +340,8 @@ def _charbonnier(image: Tensor, sharp: Tensor) -> Tensor:
 
 
 def _frequency(image: Tensor, sharp: Tensor) -> Tensor:
+    if image.shape[0] == 0:  # which the FFT refuses; the mean of nothing is not a number, as of all losses
+        return (image - sharp).mean()
     spectrum = torch.view_as_real(torch.fft.rfft2(image - sharp, dim=(1, 2), norm="ortho"))
     return functional.l1_loss(spectrum, torch.zeros_like(spectrum))
 

@@ -34,6 +34,7 @@ from .configuration_etraj import EtrajConfig
 from .configuration_motion_guided import MotionGuidedConfig
 from .deblurring import DeblurrerMixin
 from .hub import BundledNamesMixin
+from .etraj_pyramid import space_to_depth
 from .modeling_etraj import EtrajModel
 from .remote_code import SavedWithCodeMixin
 
@@ -161,6 +162,13 @@ class GuidedResidualBlock(GradientCheckpointingLayer):
         return features + self.conv2(functional.relu(self.conv1(features)))
 
 
+def _depth_to_space(features: Tensor) -> Tensor:
+    """``(B, 4C, H, W)`` to ``(B, C, 2H, 2W)``."""
+    if features.shape[0] == 0:  # which pixel_shuffle hands back as it is
+        return features.new_zeros(0, features.shape[1] // 4, 2 * features.shape[2], 2 * features.shape[3])
+    return functional.pixel_shuffle(features, 2)
+
+
 class GuidedUNet(nn.Module):
     """``(B, C, H, W)`` to ``(B, 6, H, W)`` at half the resolution and coarser; sides are multiples of 2^levels."""
 
@@ -177,15 +185,15 @@ class GuidedUNet(nn.Module):
         self.head.gain = HEAD_GAIN  # type: ignore[assignment]
 
     def forward(self, inputs: Tensor) -> Tensor:
-        features = self.stem(functional.pixel_unshuffle(inputs, 2))
+        features = self.stem(space_to_depth(inputs, 2))
         skips = []
         for level, blocks in enumerate(self.encoder):
             features = blocks(self.down[level - 1](features) if level else features)
             skips.append(features)
         for level in reversed(range(len(self.decoder))):
-            brought_up = functional.pixel_shuffle(self.up[level](features), 2)
+            brought_up = _depth_to_space(self.up[level](features))
             features = self.decoder[level](skips[level] + brought_up)
-        return functional.pixel_shuffle(self.head(features), 2)
+        return _depth_to_space(self.head(features))
 
 
 def _blocks(channels: int, count: int) -> nn.Sequential:
