@@ -33,8 +33,8 @@ from ..runtime.tiling import ESTIMATOR_MARGIN
 from .configuration_etraj import EtrajConfig
 from .configuration_motion_guided import MotionGuidedConfig
 from .deblurring import DeblurrerMixin
-from .hub import BundledNamesMixin
 from .etraj_pyramid import space_to_depth
+from .hub import BundledNamesMixin
 from .modeling_etraj import EtrajModel
 from .remote_code import SavedWithCodeMixin
 
