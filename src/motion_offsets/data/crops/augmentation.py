@@ -67,12 +67,15 @@ def textured(sharp: Tensor, margin: int, level: float, width: int = 17) -> Tenso
     Returns:
         ``(1, H, W)`` float32.
     """
-    grey, reach = sharp.mean(0, keepdim=True), width // 2
-    mean, square = (
-        functional.avg_pool2d(power[None], width, 1, reach, count_include_pad=False)[0] for power in (grey, grey**2)
-    )
-    varies = (square - mean**2).clamp(min=0).sqrt() >= level
     rows, columns = (slice(margin, size - margin) for size in sharp.shape[1:])
+    if level == 0:
+        return torch.ones_like(sharp[:1, rows, columns])
+    grey, reach = sharp.mean(0, keepdim=True), width // 2
+    powers = torch.stack([grey, grey**2])
+    # Rows first, then columns: a mean over a square in a fraction of the work.
+    means = functional.avg_pool2d(powers, (1, width), 1, (0, reach), count_include_pad=False)
+    mean, square = functional.avg_pool2d(means, (width, 1), 1, (reach, 0), count_include_pad=False)
+    varies = (square - mean**2).clamp(min=0).sqrt() >= level
     return varies[:, rows, columns].float()
 
 
