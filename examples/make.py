@@ -45,6 +45,7 @@ class Shot:
 SHOTS = {
     "cat.png": Shot("chelsea.png", shake=((9.0, 0.0, 1.0), (-3.0, 2.0, 0.0))),
     "astronaut.png": Shot("astronaut.png", shake=((6.0, -1.0, 0.0), (5.0, 1.5, 0.0)), roll=(0.008, 0, 0)),
+    "person.png": Shot("astronaut.png", thing=(330, 225, 320, 190), slide=((7.0, 1.0, 0.0), (1.5, 0.0, 0.0))),
     "coffee.png": Shot("coffee.png", thing=(205, 322, 165, 195), slide=((7.0, 1.5, 0.0), (2.0, 0.0, 0.0))),
 }
 

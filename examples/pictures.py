@@ -12,7 +12,6 @@ import json
 from pathlib import Path
 
 import numpy as np
-from make import SHOTS
 from PIL import Image
 
 from motion_offsets import BlurToVideoPipeline
@@ -22,6 +21,7 @@ from motion_offsets.visualization.paths import draw_trajectories
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLES, MODELS = ROOT / "examples", ROOT / "hub" / "models"
 PIPELINE = "blur-to-video"
+PHOTOS = ("cat.png", "astronaut.png", "coffee.png")
 FRAMES, FRAME_SECONDS = 15, 0.08
 GAP = 6
 
@@ -29,7 +29,7 @@ GAP = 6
 def fingerprint() -> dict[str, str]:
     """SHA-256 of all that the pictures depend on, by path from the repository's root."""
     files = [*MODELS.glob("*/model.safetensors"), MODELS / PIPELINE / "model_index.json"]
-    files += [EXAMPLES / name for name in SHOTS]
+    files += [EXAMPLES / name for name in PHOTOS]
     return {file.relative_to(ROOT).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest() for file in sorted(files)}
 
 
@@ -71,7 +71,7 @@ class Pictures:
     def __init__(self) -> None:
         self.pipe = BlurToVideoPipeline.from_pretrained(PIPELINE)
         self.pipe.set_progress_bar_config(disable=True)
-        self.results = {name: self.pipe(photo(name), num_frames=FRAMES) for name in SHOTS}
+        self.results = {name: self.pipe(photo(name), num_frames=FRAMES) for name in PHOTOS}
 
     def sharp(self, name: str) -> Image.Image:
         return self.results[name].sharp[0]
@@ -119,7 +119,7 @@ def main() -> None:
     cards.mkdir(exist_ok=True)
     pictures = Pictures()
     pictures.clip("cat.png", shown / "cat.webp")
-    for name in SHOTS:
+    for name in PHOTOS:
         strip = side_by_side([photo(name), pictures.sharp(name), true_frame(name)])
         strip.save(shown / name.replace(".png", "-before-after.jpg"), quality=90)
         pictures.paths(name).save(shown / name.replace(".png", "-paths.jpg"), quality=90)

@@ -94,9 +94,9 @@ def test_curl_needs_three_requests(server: Any, small_photo: Path) -> None:
     [
         ({"frames": 1}, "frames: give a whole number from 2 to 41"),
         ({"frames": 100_000}, "frames: give a whole number from 2 to 41"),
-        ({"fps": 0}, "frames a second: give a number from 2 to 60"),
+        ({"fps": 0}, "fps: give a number from 2 to 60"),
         ({"detail": 7}, "detail: give a whole number from 0 to 1"),
-        ({"model": "../../etc"}, "There is no such model; give one of etraj-quadratic"),
+        ({"model": "../../etc"}, "model: unknown; give one of etraj-quadratic"),
     ],
 )
 def test_arguments_out_of_range_give_one_sentence(
@@ -107,9 +107,9 @@ def test_arguments_out_of_range_give_one_sentence(
     assert complaint in str(error.value)
 
 
-def test_files_that_are_no_photos_give_one_sentence(client: Client, small_photo: Path, tmp_path: Path) -> None:
+def test_files_that_are_not_photos_give_one_sentence(client: Client, small_photo: Path, tmp_path: Path) -> None:
     text, empty, cut = tmp_path / "text.png", tmp_path / "empty.png", tmp_path / "cut.png"
-    text.write_text("this is no picture")
+    text.write_text("not a picture")
     empty.write_bytes(b"")
     whole = small_photo.read_bytes()
     cut.write_bytes(whole[: len(whole) // 2])

@@ -3,7 +3,7 @@ import pytest
 from torch import nn
 
 from motion_offsets import BadInputError
-from motion_offsets.demo import networks
+from motion_offsets.demo import networks, text
 from motion_offsets.demo.jobs import Job, Jobs, StoppedError
 from motion_offsets.demo.limits import Limits
 
@@ -45,3 +45,26 @@ def test_progress_is_told_in_order() -> None:
     job.step("reading", 0.1)
     job.step("drawing", 0.9)
     assert told == [("reading", 0.1), ("drawing", 0.9)]
+
+
+def test_the_step_of_a_visitor_is_known_while_they_have_work() -> None:
+    jobs = Jobs()
+    with jobs.running("somebody", Job(60)) as job:
+        job.step("reading", 0.1)
+        assert jobs.step_of("somebody") == "reading"
+        assert jobs.step_of("another") is None
+    assert jobs.step_of("somebody") is None
+
+
+def test_fitting_the_motion_can_be_stopped_between_its_steps() -> None:
+    steps: list[float] = []
+
+    def watch(name: str, share: float) -> None:
+        if name == text.STEP_REFINE:
+            steps.append(share)
+            job.stop()
+
+    job = Job(60, watch)
+    with pytest.raises(StoppedError), Jobs().running("somebody", job):
+        networks.find(MODEL, PHOTO, Limits().memory, refine_steps=10_000)
+    assert len(steps) == 1

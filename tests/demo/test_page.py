@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import urlparse
 
 import pytest
+from looks import CUT_OFF, LOW_CONTRAST
 from PIL import Image
 
 from motion_offsets.demo import text
@@ -102,7 +103,11 @@ def _set(page: Any, slider: str, value: int) -> None:
     box = page.locator(f"#{slider} input[type=number]")
     box.fill(str(value))
     box.press("Enter")
-    box.blur()
+
+
+def _place_of_line(page: Any) -> float:
+    """In percent of the width."""
+    return float(page.locator(".mo-compare").evaluate("one => getComputedStyle(one).getPropertyValue('--at')")[:-1])
 
 
 def test_a_photo_gives_everything(open_page: Callable[..., Any], photo: Path, keep_screenshot: Keep) -> None:
@@ -110,7 +115,7 @@ def test_a_photo_gives_everything(open_page: Callable[..., Any], photo: Path, ke
     hosts = set()
     page.on("request", lambda request: hosts.add(urlparse(request.url).hostname))
     _run(page, photo)
-    assert "px" in page.locator(".mo-summary").inner_text()
+    assert "pixel" in page.locator(".mo-summary").inner_text()
 
     # The clip plays, in a loop, inside the page
     page.wait_for_function("() => document.querySelector('#mo-clip video')?.currentTime > 0.2")
@@ -128,20 +133,25 @@ def test_a_photo_gives_everything(open_page: Callable[..., Any], photo: Path, ke
     page.wait_for_function(f"() => Math.abs(document.querySelector('#mo-clip video')?.duration - {9 / 30}) < 0.02")
     _set(page, "mo-fps", 0)  # the least there is
     page.wait_for_function(f"() => Math.abs(document.querySelector('#mo-clip video')?.duration - {9 / 2}) < 0.02")
+    page.locator("#mo-fps input[type=range]").press("ArrowRight")
+    page.wait_for_function(f"() => Math.abs(document.querySelector('#mo-clip video')?.duration - {9 / 3}) < 0.02")
     _set(page, "mo-seconds", 2)
 
-    # The line between photo and sharp picture follows the mouse
+    # The line between photo and sharp picture follows mouse and keys
     page.get_by_role("tab", name="Sharp").click()
-    images = page.locator("#mo-slider img")
-    images.last.wait_for()
-    box = page.locator("#mo-slider .slider-wrap, #mo-slider img").last.bounding_box()
-    y = box["y"] + box["height"] / 2
-    before = page.locator("#mo-slider").screenshot()
-    page.mouse.move(box["x"] + box["width"] / 2, y)
+    line = page.get_by_role("slider", name=text.LINE)
+    box = line.bounding_box()
+    line.focus()
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("ArrowLeft")
+    assert _place_of_line(page) == 48
+    page.mouse.move(box["x"] + box["width"] * 0.48, box["y"] + box["height"] / 2)
     page.mouse.down()
-    page.mouse.move(box["x"] + box["width"] / 5, y, steps=5)
+    page.mouse.move(box["x"] + box["width"] / 5, box["y"] + box["height"] / 2, steps=5)
     page.mouse.up()
-    assert page.locator("#mo-slider").screenshot() != before
+    assert _place_of_line(page) == pytest.approx(20, abs=3)
+    pictures = page.locator("#mo-slider img")
+    assert pictures.evaluate_all("all => all.map(one => [one.naturalWidth, one.naturalHeight])") == [[256, 192]] * 2
     keep_screenshot(page, "sharp")
 
     # A click shows that pixel's own path
@@ -260,24 +270,68 @@ def test_what_belongs_to_a_photo_goes_with_it(open_page: Callable[..., Any]) -> 
     page.locator("#mo-point").wait_for(state="hidden")
 
 
-def test_files_that_are_no_photos_are_told_in_one_sentence(
-    open_page: Callable[..., Any], tmp_path: Path, keep_screenshot: Keep
+def test_files_that_are_not_photos_are_refused_in_one_sentence(
+    open_page: Callable[..., Any], photo: Path, tmp_path: Path, keep_screenshot: Keep
 ) -> None:
     page = open_page()
     wrong, empty = tmp_path / "text.png", tmp_path / "empty.png"
-    wrong.write_text("this is no picture")
+    wrong.write_text("not a picture")
     empty.write_bytes(b"")
     for number, (path, complaint) in enumerate(
         [(wrong, "Your photo: not a picture that can be read"), (empty, "Your photo: is empty (0 bytes)")]
     ):
-        page.get_by_label("Remove Image").first.click()
-        _upload(page, path)
-        page.locator("#mo-run").click()
-        toast = page.get_by_text(complaint)
-        toast.wait_for()
+        if number == 0:
+            page.get_by_label("Remove Image").first.click()
+        page.locator("#mo-photo input[type=file]").set_input_files(path)
+        page.locator("#mo-summary").get_by_text(complaint).wait_for()
+        assert page.locator("#mo-photo img").count() == 0, "no broken picture is left"
         assert "Traceback" not in page.content()
-        page.locator("#mo-stop").wait_for(state="hidden")
         keep_screenshot(page, f"error-{number}")
+    _upload(page, photo)
+    assert page.get_by_text(complaint).count() == 0
+
+
+def test_a_format_that_browsers_do_not_show_is_shown(open_page: Callable[..., Any], photo: Path) -> None:
+    page, scan = open_page(), photo.with_suffix(".tif")
+    with Image.open(photo) as picture:
+        picture.save(scan)
+    page.locator("#mo-photo").get_by_label("Remove Image").click()
+    _upload(page, scan)
+    page.wait_for_function("() => document.querySelector('#mo-photo img')?.naturalWidth === 256")
+    page.locator("#mo-run").click()
+    page.locator(".mo-trust").wait_for()
+
+
+def test_the_headline_says_what_is_happening(open_page: Callable[..., Any], large: Path) -> None:
+    page = open_page()
+    _start(page, large)
+    headline = page.locator("#mo-working").get_by_role("status")
+    headline.get_by_text(text.STEP_MOTION).wait_for()
+    assert not page.locator("#mo-summary").is_visible()
+    page.locator("#mo-stop").click()
+    headline.wait_for(state="detached")
+    assert page.locator("#mo-summary").is_visible()
+
+
+def test_the_motion_is_fitted_on_request(open_page: Callable[..., Any], photo: Path) -> None:
+    page = open_page()
+    page.get_by_text(text.MORE, exact=True).click()
+    summaries = []
+    for _ in range(2):
+        _run(page, photo)
+        summaries.append(page.locator("#mo-slider img").first.get_attribute("src"))
+        page.get_by_label(text.SAFE).click()
+        page.get_by_label(text.REFINE).click()
+    sharp, safe = (Image.open(page.request.get(page.url + name).body()) for name in summaries)
+    assert sharp.tobytes() != safe.tobytes()
+
+
+def test_share_copies_the_address_where_nothing_else_is_possible(open_page: Callable[..., Any]) -> None:
+    page = open_page()
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.get_by_role("button", name=text.SHARE).click()
+    page.get_by_text(text.COPIED).wait_for()
+    assert page.evaluate("() => navigator.clipboard.readText()") == page.url
 
 
 def test_no_photo_at_all(open_page: Callable[..., Any]) -> None:
@@ -293,6 +347,7 @@ def test_no_photo_at_all(open_page: Callable[..., Any]) -> None:
 def test_on_a_phone(open_page: Callable[..., Any], keep_screenshot: Keep, dark: bool) -> None:
     page = open_page(PHONE, dark)
     page.locator(".mo-trust").wait_for()
+    page.get_by_text(text.MORE, exact=True).click()
     before = page.locator("#mo-summary").inner_html()
     page.locator("#mo-examples button").nth(2).click()
     another = "before => !['', before].includes(document.querySelector('#mo-summary').innerHTML)"
@@ -303,14 +358,20 @@ def test_on_a_phone(open_page: Callable[..., Any], keep_screenshot: Keep, dark: 
     for name in text.TABS:
         page.get_by_role("tab", name=name).click()
         assert page.evaluate("() => document.documentElement.scrollWidth <= window.innerWidth")
+        assert page.evaluate(CUT_OFF) == []
+        assert page.evaluate(LOW_CONTRAST) == []
         keep_screenshot(page, f"phone-{'dark' if dark else 'light'}-{name.lower()}")
     red = page.evaluate("() => Number(getComputedStyle(document.body).backgroundColor.match(/[0-9]+/)[0])")
     assert (red < 60) == dark
 
 
-def test_wide_and_dark_with_the_fold_open(open_page: Callable[..., Any], keep_screenshot: Keep) -> None:
-    page = open_page(dark=True)
-    page.get_by_text("About", exact=True).click()
+@pytest.mark.parametrize("dark", [False, True])
+def test_wide_with_the_folds_open(open_page: Callable[..., Any], keep_screenshot: Keep, dark: bool) -> None:
+    page = open_page(dark=dark)
+    for fold in ("About", text.MORE):
+        page.get_by_text(fold, exact=True).click()
     page.get_by_text("What it cannot do").wait_for()
-    assert not page.get_by_label(text.MODEL).is_visible(), "there is but one"
-    keep_screenshot(page, "dark-about")
+    page.get_by_label(text.SAFE).wait_for()
+    assert page.evaluate(CUT_OFF) == []
+    assert page.evaluate(LOW_CONTRAST) == []
+    keep_screenshot(page, f"folds-{'dark' if dark else 'light'}")

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -7,6 +9,7 @@ from motion_offsets.exposure.trajectories import reverse_time
 
 SURE = {"reblur_psnr": 36.0, "sharpness_gain": 1.8, "unchanged": False, "mean_offset_length": 5.0, "blur": 0.6}
 SURE |= {"explained": 0.8, "doubtful": False}
+SHARP = {"blur": 0.25, "sharpness_gain": 1.02, "explained": -0.6}
 
 
 def _answer(end_x: np.ndarray | float, end_y: np.ndarray | float) -> Answer:
@@ -19,11 +22,11 @@ def _answer(end_x: np.ndarray | float, end_y: np.ndarray | float) -> Answer:
 @pytest.mark.parametrize(
     ("way", "expected"),
     [
-        ((7, 0), "Most motion: 14 px, roughly horizontal; nearly the same everywhere."),
-        ((-7, 1), "Most motion: 14 px, roughly horizontal; nearly the same everywhere."),
-        ((0, 5), "Most motion: 10 px, roughly vertical; nearly the same everywhere."),
-        ((6, 6), "Most motion: 17 px, diagonal like “\\”; nearly the same everywhere."),
-        ((6, -6), "Most motion: 17 px, diagonal like “/”; nearly the same everywhere."),
+        ((7, 0), "Motion of up to 14 pixels, roughly horizontal; nearly the same everywhere."),
+        ((-7, 1), "Motion of up to 14 pixels, roughly horizontal; nearly the same everywhere."),
+        ((0, 5), "Motion of up to 10 pixels, roughly vertical; nearly the same everywhere."),
+        ((6, 6), "Motion of up to 17 pixels, diagonal like “\\”; nearly the same everywhere."),
+        ((6, -6), "Motion of up to 17 pixels, diagonal like “/”; nearly the same everywhere."),
         ((0.1, 0), "Hardly anything moved: no path is longer than about a pixel."),
     ],
 )
@@ -35,13 +38,13 @@ def test_a_still_background_is_named() -> None:
     moved = np.zeros((48, 64))
     moved[:, 40:] = 10
     assert words.summary(_answer(moved, 0)) == (
-        "Most motion: 20 px, roughly horizontal; about 60 % of the picture is nearly still."
+        "Motion of up to 20 pixels, roughly horizontal; about 60 % of the picture is nearly still."
     )
 
 
 def test_a_turn_has_no_one_axis() -> None:
     y, x = np.mgrid[-24:24, -32:32] / 4
-    assert "px, along different lines from place to place" in words.summary(_answer(-y, x))
+    assert "pixels, along different lines from place to place" in words.summary(_answer(-y, x))
 
 
 def test_the_words_do_not_depend_on_the_direction_of_time() -> None:
@@ -62,9 +65,9 @@ def test_the_words_do_not_depend_on_the_direction_of_time() -> None:
 @pytest.mark.parametrize(
     ("path", "expected"),
     [
-        ([[-5, 0], [0, 0], [5, 0]], "moved along 10 px (10 across, 0 down): nearly straight, roughly horizontal."),
-        ([[-5, 5], [0, 0], [5, 5]], "moved along 14 px (10 across, 5 down): bent, roughly horizontal."),
-        ([[0, 8], [0, 0], [0, 7]], "moved along 15 px (0 across, 8 down): turning back, roughly vertical."),
+        ([[-5, 0], [0, 0], [5, 0]], "moved along 10 pixels (10 across, 0 down): nearly straight, roughly horizontal."),
+        ([[-5, 5], [0, 0], [5, 5]], "moved along 14 pixels (10 across, 5 down): bent, roughly horizontal."),
+        ([[0, 8], [0, 0], [0, 7]], "moved along 15 pixels (0 across, 8 down): turning back, roughly vertical."),
         ([[0, 0.2], [0, 0], [0, 0.1]], "hardly moved: less than a pixel."),
     ],
 )
@@ -73,27 +76,29 @@ def test_one_point(path: list[list[float]], expected: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "beginning", "warns"),
+    ("change", "beginning", "verdict"),
     [
-        ({}, "The sharp frame, blurred again along these paths, closely matches your photo (36.0 dB)", False),
-        ({"reblur_psnr": 30.0}, "The sharp frame, blurred again along these paths, roughly matches", False),
-        ({"reblur_psnr": 21.0}, "The sharp frame, blurred again along these paths, differs visibly", True),
-        (
-            {"doubtful": True, "explained": 0.12},
-            "Doubtful: blurring the sharp frame again along these paths takes back only 12% of what it changes",
-            True,
-        ),
-        (
-            {"doubtful": True, "explained": -0.4},
-            "Doubtful: blurring the sharp frame again along these paths takes back only 0% of what it changes",
-            True,
-        ),
-        ({"sharpness_gain": 224550.8, "reblur_psnr": 60.0}, "The photo is almost flat", True),
-        ({"blur": 0.0, "sharpness_gain": 0.0}, "The photo is almost flat", True),
-        ({"unchanged": True, "reblur_psnr": 60.0}, "The photo looks blurred, yet the sharp frame is hardly", True),
+        ({}, "Good match: blurring the sharp picture along these paths gives your photo back.", "good"),
+        ({"explained": 0.45}, "Fair match", "fair"),
+        ({"sharpness_gain": 1.02}, "Fair match", "fair"),
+        ({"reblur_psnr": 21.0}, "Poor match: blurring the sharp picture along these paths gives something", "poor"),
+        ({"doubtful": True, "explained": 0.12}, "Poor match: the motion found explains only 12% of the", "poor"),
+        ({"doubtful": True, "explained": -0.4}, "Poor match: the motion found explains only 0% of the", "poor"),
+        ({"doubtful": False, "explained": -0.4}, "Poor match: the motion found explains only 0% of the", "poor"),
+        ({"sharpness_gain": 224550.8, "reblur_psnr": 60.0}, "This photo is almost flat", "poor"),
+        ({"blur": 0.0, "sharpness_gain": 0.0}, "This photo is almost flat", "poor"),
+        ({"unchanged": True, "reblur_psnr": 60.0}, "Poor match: your photo looks blurred, but", "poor"),
+        (SHARP, "The networks look for motion in every photo", "nothing"),
+        # As of a photo of which only a part moved.
+        (SHARP | {"explained": 0.25}, "Poor match: the motion found explains only 25%", "poor"),
     ],
 )
-def test_trust(change: dict[str, float], beginning: str, warns: bool) -> None:
-    sentence, warning = words.consistency_words(SURE | change)
+def test_verdict(change: dict[str, float], beginning: str, verdict: str) -> None:
+    sentence, found = words.verdict(SURE | change)
     assert sentence.startswith(beginning)
-    assert warning == warns
+    assert found == verdict
+
+
+def test_a_sharp_photo_is_told_so_whatever_motion_was_found() -> None:
+    answer = replace(_answer(9, 3), consistency=SURE | SHARP)
+    assert words.summary(answer) == "This photo looks sharp: nothing to undo."

@@ -10,12 +10,14 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from .limits import Limits
-from .page import CSS, HEAD, build, theme
+from .link_preview import LinkPreview
+from .page import build
 from .service import Service
+from .style import CSS, HEAD, theme
 
 
 class NoForeignAddresses:
-    """Refuse to fetch for a visitor what lies elsewhere, which Gradio's file routes otherwise do."""
+    """Refuses to fetch web addresses for a visitor, which Gradio's file routes otherwise do."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -30,20 +32,21 @@ class NoForeignAddresses:
 
 
 def create(limits: Limits) -> tuple[gr.Blocks, Service]:
-    """The page, its networks loaded and its examples on their way."""
+    """The page with its networks loaded; the examples are being computed."""
     service = Service(limits)
     page = build(service)
     service.start()
     return page, service
 
 
-def launch_settings(limits: Limits, mcp: bool = False) -> dict[str, Any]:
-    """What ``Blocks.launch`` is given beside the address."""
+def launch_settings(service: Service, mcp: bool = False) -> dict[str, Any]:
+    """Arguments of ``Blocks.launch`` besides the address."""
+    middleware = [Middleware(NoForeignAddresses), Middleware(LinkPreview, picture=lambda: service.preview)]
     return {
         "theme": theme(),
         "css": CSS,
         "head": HEAD,
-        "max_file_size": limits.upload_bytes,
+        "max_file_size": service.limits.upload_bytes,
         "show_error": False,
         "footer_links": ["api", "settings"],
         "run_history": False,
@@ -51,5 +54,5 @@ def launch_settings(limits: Limits, mcp: bool = False) -> dict[str, Any]:
         "enable_monitoring": False,
         "mcp_server": mcp,
         "state_session_capacity": 1000,
-        "app_kwargs": {"middleware": [Middleware(NoForeignAddresses)]},
+        "app_kwargs": {"middleware": middleware},
     }

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 CAPTIONS = {
-    "cat.png": "Cat",
-    "coffee.png": "Coffee",
-    "astronaut.png": "Astronaut",
+    "cat.png": "Shaken camera",
+    "person.png": "Moving person",
+    "coffee.png": "Moving cup",
+    "astronaut.png": "Shaken and turned",
 }
 
 

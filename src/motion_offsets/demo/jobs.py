@@ -1,4 +1,4 @@
-"""Work that can be stopped: a visitor's click, their leaving or the time limit ends it between two network layers."""
+"""Work that can be stopped between two network layers: by a click, by the visitor's leaving, or by the time limit."""
 
 from __future__ import annotations
 
@@ -19,26 +19,29 @@ class StoppedError(Exception):
 
 
 class Job:
-    """One visitor's work: told its progress, asked to stop."""
+    """One visitor's work: reports its progress, and can be asked to stop."""
 
     def __init__(self, seconds: float, on_step: OnStep | None = None) -> None:
         self._stop = threading.Event()
         self._seconds = seconds
         self._deadline = time.monotonic() + seconds
         self._on_step = on_step
+        self.current_step = ""
 
     def stop(self) -> None:
         self._stop.set()
 
     def check(self) -> None:
-        """Raise if the work is to end here."""
+        """Raise if the work must end here."""
         if self._stop.is_set():
             raise StoppedError
         if time.monotonic() > self._deadline:
             raise BadInputError(f"This photo took longer than {self._seconds:.0f} seconds; try a smaller one")
 
     def step(self, name: str, fraction: float) -> None:
+        """The work has come to a step: its name, and the part of all work that is done by then, 0 to 1."""
         self.check()
+        self.current_step = name
         if self._on_step is not None:
             self._on_step(name, fraction)
 
@@ -48,7 +51,7 @@ _current = threading.local()
 
 @contextmanager
 def working_on(job: Job) -> Iterator[Job]:
-    """Make ``job`` the one that this thread's work belongs to."""
+    """Make ``job`` the job of this thread."""
     _current.job = job
     try:
         yield job
@@ -57,21 +60,21 @@ def working_on(job: Job) -> Iterator[Job]:
 
 
 def check_current() -> None:
-    """Raise if the work of this thread is to end here."""
+    """Raise if the work of this thread must end here."""
     job = getattr(_current, "job", None)
     if job is not None:
         job.check()
 
 
 def step_current(name: str, fraction: float) -> None:
-    """Tell that the work of this thread has come so far, and raise if it is to end here."""
+    """Report a step of this thread's work; raise if the work must end here."""
     job = getattr(_current, "job", None)
     if job is not None:
         job.step(name, fraction)
 
 
 def make_stoppable(network: nn.Module) -> None:
-    """Let the network ask, before each of its layers, whether it should go on."""
+    """Make the network check, before each of its layers, whether it should go on."""
 
     def ask(module: nn.Module, inputs: object) -> None:
         check_current()
@@ -102,12 +105,18 @@ class Jobs:
                     del self._jobs[visitor]
 
     def stop(self, visitor: str) -> int:
-        """End whatever runs for a visitor; how much that was."""
+        """Stop the jobs of a visitor; returns their number."""
         with self._lock:
             jobs = list(self._jobs.get(visitor, ()))
         for job in jobs:
             job.stop()
         return len(jobs)
+
+    def step_of(self, visitor: str) -> str | None:
+        """The step that a visitor's work has come to; ``None`` if nothing runs for them."""
+        with self._lock:
+            names = [job.current_step for job in self._jobs.get(visitor, ())]
+        return names[0] if names else None
 
     def __len__(self) -> int:
         with self._lock:

@@ -14,20 +14,21 @@ from torch import Tensor
 
 from ..models.hub import DEFAULT_ESTIMATOR, bundled_models
 from ..models.registry import deblurrer_class
-from ..pipelines.answer import CONSISTENCY, MOTION, NO_DEBLURRER, SHARP_FRAME
+from ..pipelines.answer import CONSISTENCY, MOTION, NO_DEBLURRER, REFINEMENT, SHARP_FRAME
 from ..pipelines.blur_to_video import BlurToVideoPipeline
 from ..pipelines.from_names import load_pipeline
 from ..runtime.devices import pick_device, pick_dtype
 from . import text
 from .answers import Answer
-from .jobs import make_stoppable, step_current
+from .jobs import check_current, make_stoppable, step_current
 
 ZERO_GPU_SECONDS = 60
 # What the page calls the steps of an answer, and how far it is when they begin.
 _STEPS = {
     MOTION: (text.STEP_MOTION, 0.1),
     SHARP_FRAME: (text.STEP_SHARP, 0.4),
-    CONSISTENCY: (text.STEP_COMPARE, 0.7),
+    REFINEMENT: (text.STEP_REFINE, 0.6),
+    CONSISTENCY: (text.STEP_COMPARE, 0.75),
 }
 
 _pipes: dict[str, BlurToVideoPipeline] = {}
@@ -85,17 +86,25 @@ def _zero_gpu() -> Callable[[Any], Any]:
 
 
 @_zero_gpu()
-def find(model: str, photo: np.ndarray, memory: float) -> Answer:
+def find(model: str, photo: np.ndarray, memory: float, refine_steps: int = 0, safe: bool = False) -> Answer:
     """What the networks find in a photo.
 
     Args:
         model: name of a bundled estimator.
         photo: uint8 ``(H, W, 3)``.
         memory: bytes that the photo may need.
+        refine_steps: steps that fit the motion to the photo.
+        safe: whether the sharp frame keeps only changes that the motion explains.
     """
     pipe = pipeline(model)
-    dtype = pick_dtype("auto", pipe.device)
-    found = pipe.answer(pipe.preprocess(photo), max_memory=memory, dtype=dtype, on_step=_step)
+    found = pipe.answer(
+        pipe.preprocess(photo),
+        max_memory=memory,
+        dtype=pick_dtype("auto", pipe.device),
+        refine_steps=refine_steps,
+        safe=safe,
+        on_step=_step,
+    )
     assert found.sharp is not None
     return Answer(
         photo=photo,
@@ -118,9 +127,11 @@ def find_motion(model: str, photo: np.ndarray, memory: float) -> np.ndarray:
 
 
 def _step(name: str, done: int, total: int) -> None:
-    """A step's start on the page's bar; its tiles are not counted."""
+    """A step's start on the page's bar; between its parts the work can be stopped."""
     if done == 0 and name in _STEPS:
         step_current(*_STEPS[name])
+    else:
+        check_current()
 
 
 def _half(control_points: Tensor) -> np.ndarray:

@@ -8,77 +8,15 @@ import gradio as gr
 
 from . import rendering, text
 from .addresses import Page
+from .endpoints import Endpoints
+from .links import links
 from .photos import PhotoInput
 from .rendering import ClipSettings
 from .service import FIRST_DENSITY, Service, Turn
 from .sliders import Slider
+from .style import SHARE, SHOW_ANSWER
 
-CSS = """
-.gradio-container { max-width: 1240px !important; margin: 0 auto !important; }
-#mo-title h1 { font-size: clamp(1.5rem, 4.5vw, 2.3rem); line-height: 1.15; margin-bottom: .3rem; }
-#mo-title p { font-size: 1.05rem; max-width: 46rem; color: var(--body-text-color-subdued); }
-#mo-summary { padding: 0; min-height: 4.5rem; }
-.mo-summary { font-size: 1.2rem; font-weight: 600; margin: 0 0 .5rem; color: var(--body-text-color); }
-.mo-trust { border-left: 4px solid; border-radius: 6px; padding: .5rem .8rem; margin: 0; color: var(--body-text-color);
-  background: var(--background-fill-secondary); }
-.mo-fine { border-color: #16a34a; }
-.mo-warning { border-color: #f59e0b; background: color-mix(in srgb, #f59e0b 14%, var(--background-fill-primary)); }
-#mo-downloads { gap: .5rem; }
-.mo-legend { display: flex; gap: .6rem; align-items: center; font-size: .85rem; }
-.mo-legend span:nth-child(2) { flex: 0 1 9rem; height: .5rem; border-radius: .25rem; }
-.mo-hint, .mo-hint p { font-size: .9rem; color: var(--body-text-color-subdued); }
-#mo-flow .image-frame { width: 100%; }
-#mo-paths img, #mo-flow img { max-height: 75vh; object-fit: contain; }
-#mo-flow img { width: 100%; height: auto; }
-#mo-paths img { cursor: crosshair; }
-#mo-clip video { width: 100%; max-height: 75vh; }
-#mo-examples .grid-wrap, #mo-examples .gallery-container { min-height: 0 !important; height: auto !important; }
-@media (max-width: 640px) {
-  .tab-container button { padding-left: .6rem !important; padding-right: .6rem !important; }
-  #mo-title p { font-size: 1rem; }
-  .mo-summary { font-size: 1.1rem; }
-}
-footer { opacity: .8; }
-"""
-
-
-# Phones play a clip in the page, and by itself, only if it is marked so; Gradio's player marks it not.
-HEAD = """<style>
-@media (max-width: 640px) { .gradio-container > .main.fillable { padding: 1rem !important; } }
-</style>
-<script>
-new MutationObserver(() => {
-  for (const video of document.querySelectorAll("#mo-clip video:not([playsinline])")) {
-    video.muted = true;
-    video.setAttribute("playsinline", "");
-    if (video.paused) video.play().catch(() => {});
-  }
-}).observe(document, {childList: true, subtree: true});
-</script>"""
-
-# On a phone the answer lies below the button.
-SHOW_ANSWER = """() => {
-  if (window.innerWidth < 700) document.querySelector("#mo-summary").scrollIntoView({behavior: "smooth"});
-}"""
-
-
-def theme() -> gr.Theme:
-    """Colours and fonts; the fonts are the visitor's own, so nothing is fetched from elsewhere."""
-    fonts = ("ui-sans-serif", "system-ui", "sans-serif")
-    mono = ("ui-monospace", "Consolas", "monospace")
-    soft = gr.themes.Soft(
-        primary_hue="indigo", secondary_hue="indigo", neutral_hue="slate", font=fonts, font_mono=mono
-    )
-    # Titles of controls as plain text, not as chips.
-    return soft.set(
-        block_title_background_fill="none",
-        block_title_text_color="*body_text_color",
-        block_title_text_color_dark="*body_text_color",
-        block_title_text_weight="500",
-        block_title_padding="0",
-        body_text_color_subdued="*neutral_500",
-        body_background_fill="*neutral_50",
-    )
+STEP_SECONDS = 0.7  # between two looks at the step of the work
 
 
 def build(service: Service) -> gr.Blocks:
@@ -87,9 +25,10 @@ def build(service: Service) -> gr.Blocks:
     keep = int(limits.keep_seconds)
     with Page(title=text.TITLE, analytics_enabled=False, delete_cache=(300, keep)) as page:
         ticket = gr.State(None, time_to_live=keep)
+        timer = gr.Timer(STEP_SECONDS, active=False)
         turn, wanted = gr.State(Turn()), gr.Number(0, visible="hidden", container=False)
         stopped_in_line = gr.Number(0, visible="hidden", container=False)
-        gr.Markdown(f"# {text.TITLE}\n\n{text.INTRO}", elem_id="mo-title")
+        gr.Markdown(f"# {text.TITLE}\n\n{text.INTRO}\n\n{text.links_html(links())}", elem_id="mo-title")
         with gr.Row(equal_height=False):
             with gr.Column(scale=2, min_width=280):
                 photo = PhotoInput(
@@ -106,7 +45,7 @@ def build(service: Service) -> gr.Blocks:
                     label="Examples",
                     show_label=False,
                     container=False,
-                    columns=3,
+                    columns=2,
                     height="auto",
                     object_fit="cover",
                     allow_preview=False,
@@ -123,7 +62,10 @@ def build(service: Service) -> gr.Blocks:
                         elem_id="mo-model",
                     )
                     detail = gr.Radio(text.detail_choices(limits), value=0, label=text.DETAIL, elem_id="mo-detail")
-            with gr.Column(scale=3, min_width=280):
+                    refine = gr.Checkbox(False, label=text.REFINE, elem_id="mo-refine")
+                    safe = gr.Checkbox(False, label=text.SAFE, elem_id="mo-safe")
+            with gr.Column(scale=3, min_width=280, elem_id="mo-answer"):
+                working = gr.HTML(elem_id="mo-working", visible=False)
                 summary = gr.HTML(elem_id="mo-summary")
                 stop = gr.Button(text.STOP, variant="stop", size="sm", elem_id="mo-stop", visible=False)
                 with gr.Tabs():
@@ -169,14 +111,7 @@ def build(service: Service) -> gr.Blocks:
                                 elem_id="mo-seconds",
                             )
                     with gr.Tab(text.TABS[1]):
-                        before_after = gr.ImageSlider(
-                            label=text.BEFORE_AFTER,
-                            show_label=False,
-                            interactive=False,
-                            max_height=620,
-                            buttons=["fullscreen"],
-                            elem_id="mo-slider",
-                        )
+                        before_after = gr.HTML(elem_id="mo-slider")
                         gr.Markdown(text.BEFORE_AFTER_HINT, elem_classes="mo-hint")
                     with gr.Tab(text.TABS[2]):
                         paths = gr.Image(
@@ -221,6 +156,7 @@ def build(service: Service) -> gr.Blocks:
                         gr.DownloadButton(label, size="sm", interactive=False, min_width=130)
                         for label in text.DOWNLOADS
                     ]
+                    share = gr.Button(text.SHARE, size="sm", scale=0, min_width=130, elem_id="mo-share")
         with gr.Accordion("About", open=False):
             gr.Markdown(text.about(limits))
 
@@ -234,9 +170,6 @@ def build(service: Service) -> gr.Blocks:
 
         def outdate_downloads(event: Any) -> None:
             event.success(service.outdate_downloads, [turn, ticket], [wanted, *downloads], **quietly)
-
-        def hide_stop() -> Any:
-            return gr.update(visible=False)
 
         # The one place where they are made: what a visitor wanted in between is skipped, and never shown.
         wanted.change(
@@ -263,31 +196,33 @@ def build(service: Service) -> gr.Blocks:
         pointed = paths.select(service.point, ticket, [point, point_words], trigger_mode="always_last", **drawing)
 
         # The results
-        run.click(lambda: gr.update(visible=True), None, stop, js=SHOW_ANSWER, **quietly)
+        at_work = [working, stop, timer]
+        run.click(service.begin, None, at_work, js=SHOW_ANSWER, **quietly)
+        timer.tick(service.step, None, working, **quietly)
         ran = run.click(
             service.run,
-            [photo, model, detail, *clip_controls, density, ticket],
+            [photo, model, detail, *clip_controls, density, refine, safe, ticket],
             view,
             show_progress_on=clip,
             **networks,
             **unlisted,
         )
         # Gradio goes on with `then` after a success only.
-        ran.then(hide_stop, None, stop, **quietly)
+        ran.then(service.idle, None, at_work, **quietly)
         # The clip goes on: Gradio writes a large "Error" over it, and sometimes for work that was only cancelled.
-        ran.failure(lambda: (gr.update(visible=False), gr.skip()), None, [stop, clip], **quietly)
+        ran.failure(lambda: (*service.idle(), gr.skip()), None, [*at_work, clip], **quietly)
         ran.success(service.outdate_old_downloads, [turn, ticket], [wanted, *downloads], **quietly)
         # Work that has begun ends by itself and the page keeps what it shows; who still waits in line is cancelled.
-        stop.click(service.stop_or_leave_line, stopped_in_line, [stopped_in_line, stop], **quietly)
+        stop.click(service.stop_or_leave_line, stopped_in_line, [stopped_in_line, *at_work], **quietly)
         stopped_in_line.change(service.stop, cancels=[ran], **quietly)
         page.unload(service.stop)
 
         # Another photo: nothing that is still under way for the one before may arrive beside it.
         old = [ran, changed, drawn, pointed]
-        photo.input(service.abandon, None, stop, cancels=old, **quietly)
-        photo.input(service.no_answer, None, view, **quietly)
+        photo.input(service.abandon, None, at_work, cancels=old, **quietly)
+        photo.input(service.new_photo, photo, [photo, *view], show_progress="hidden", concurrency_limit=2, **unlisted)
         photo.input(service.outdate_downloads, [turn, ticket], [wanted, *downloads], **quietly)
-        examples.select(service.abandon, None, stop, cancels=old, js=SHOW_ANSWER, **quietly)
+        examples.select(service.abandon, None, at_work, cancels=old, js=SHOW_ANSWER, **quietly)
         # Not in line behind the files that each visit asks for: the page would stay empty meanwhile.
         at_once: dict[str, Any] = {"queue": False, **unlisted}
         for event in (
@@ -295,6 +230,9 @@ def build(service: Service) -> gr.Blocks:
             examples.select(service.chosen_example, None, [photo, *view], show_progress_on=clip, **at_once),
         ):
             outdate_downloads(event)
+
+        outcome = gr.Textbox(visible="hidden", container=False)
+        share.click(None, None, outcome, js=SHARE, **quietly).then(service.shared, outcome, None, **quietly)
 
         _add_api(service, networks)
     page.queue(max_size=limits.queue)
@@ -312,15 +250,17 @@ def _add_api(service: Service, networks: dict[str, Any]) -> None:
         detail = gr.Number(0, precision=0, label="detail")
         density = gr.Number(FIRST_DENSITY, label="density")
         model = gr.Textbox(service.default_model, label="model")
+        refine, safe = gr.Checkbox(False, label="refine"), gr.Checkbox(False, label="safe")
         report, clip = gr.JSON(label="report"), gr.Video(label="clip", interactive=False)
         sharp, drawn, offsets = gr.File(label="sharp"), gr.File(label="trajectories"), gr.File(label="motion_offsets")
         trigger = gr.Button()
+        endpoints = Endpoints(service)
         trigger.click(
-            service.api_extract,
-            [photo, frames, fps, back_and_forth, detail, model],
+            endpoints.extract,
+            [photo, frames, fps, back_and_forth, detail, model, refine, safe],
             [report, clip, sharp, drawn, offsets],
             api_name="extract",
             **networks,
         )
-        trigger.click(service.api_deblur, [photo, detail], sharp, api_name="deblur", **networks)
-        trigger.click(service.api_trajectories, [photo, density, detail], drawn, api_name="trajectories", **networks)
+        trigger.click(endpoints.deblur, [photo, detail, safe], sharp, api_name="deblur", **networks)
+        trigger.click(endpoints.trajectories, [photo, density, detail], drawn, api_name="trajectories", **networks)

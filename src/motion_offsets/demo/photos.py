@@ -17,6 +17,8 @@ from ..io.images import MIN_SIDE, load_image
 from .addresses import uploaded_file
 from .limits import Limits
 
+# What every browser of today shows, as Pillow names it.
+BROWSER_FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "AVIF")
 NO_ADDRESS = "A web address is not opened here; upload the photo itself"
 
 
@@ -58,8 +60,8 @@ def open_photo(path: str | None, working_pixels: int, limits: Limits) -> np.ndar
     """An upload as uint8 RGB ``(H, W, 3)``, upright, scaled down to ``working_pixels``.
 
     Raises:
-        BadInputError: there is none, or it is no photo, damaged, too large or too small. The file is called "Your
-            photo": its name on the server would tell a visitor nothing, and its own name is not to be trusted.
+        BadInputError: there is none, or it is not a photo, damaged, too large or too small. The file is called "Your
+            photo": its name on the server would mean nothing to a visitor, and its own name is not to be trusted.
     """
     if path is None:
         raise BadInputError("Choose a photo first")
@@ -78,3 +80,9 @@ def open_photo(path: str | None, working_pixels: int, limits: Limits) -> np.ndar
         width, height = (max(MIN_SIDE, round(side * scale)) for side in picture.size)
         picture = picture.resize((width, height), Image.Resampling.LANCZOS, reducing_gap=3)
     return np.array(picture)
+
+
+def browsers_show(path: str) -> bool:
+    """Whether browsers can show a picture that Pillow can open; TIFF and HEIC, for example, they cannot."""
+    with Image.open(path) as picture:
+        return picture.format in BROWSER_FORMATS

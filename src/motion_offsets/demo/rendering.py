@@ -47,9 +47,9 @@ class ClipSettings:
 
     Args:
         frames: frames of one pass through the exposure.
-        fps: frames a second.
-        back_and_forth: run back again at the end.
-        seconds: at least so long is the video file, by repetition; 0 is one pass.
+        fps: frames per second.
+        back_and_forth: whether it also runs backwards, from the end to the start.
+        seconds: shortest length of the video file, which repeats the clip; 0 for one pass.
     """
 
     frames: int = 15
@@ -60,7 +60,7 @@ class ClipSettings:
     def check(self, limits: Limits) -> None:
         """Raise :class:`BadInputError` for what the page does not offer; a call from outside may hold anything."""
         _in_range("frames", self.frames, MIN_FRAMES, limits.frames, whole=True)
-        _in_range("frames a second", self.fps, MIN_FPS, MAX_FPS)
+        _in_range("fps", self.fps, MIN_FPS, MAX_FPS)
         _in_range("seconds", self.seconds, 0, limits.clip_seconds)
 
     @property
@@ -162,6 +162,13 @@ def _png(frame: np.ndarray) -> bytes:
 def sharp_png(answer: Answer, folder: Path) -> Path:
     path = folder / "sharp.png"
     save_picture(Image.fromarray(answer.sharp), path)
+    return path
+
+
+def upload_png(picture: np.ndarray, folder: Path) -> Path:
+    """An upload, uint8 ``(H, W, 3)``, in a format that every browser shows."""
+    path = folder / "photo.png"
+    path.write_bytes(_png(picture))
     return path
 
 

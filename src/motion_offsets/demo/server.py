@@ -34,7 +34,7 @@ def serve(host: str | None = None, port: int | None = None, mcp: bool = False, d
         limits = Limits()
         page, service = create(limits)
         try:
-            page.launch(server_name=host, server_port=port, share=False, quiet=False, **launch_settings(limits, mcp))
+            page.launch(server_name=host, server_port=port, share=False, quiet=False, **launch_settings(service, mcp))
         finally:
             page.close(verbose=False)
             service.close()

@@ -1,17 +1,15 @@
-"""What happens on a click and on a call: every handler of the page and of its API, without any layout."""
+"""What happens on a click: every handler of the page, without its layout."""
 
 from __future__ import annotations
 
-import functools
 import html
-import logging
 import shutil
 import threading
-from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import gradio as gr
 import numpy as np
@@ -22,47 +20,26 @@ from ..errors import BadInputError
 from ..runtime.devices import pick_device
 from . import rendering, text, words
 from .answers import Answer, AnswerStore
+from .compare import compare_html
 from .examples import Example, find_examples
+from .faults import plainly, sentence
 from .jobs import Job, Jobs, StoppedError
 from .limits import Limits
-from .networks import estimators, find, find_motion, pipeline
-from .photos import open_photo
+from .link_preview import preview_picture
+from .networks import estimators, find, pipeline
+from .photos import browsers_show, open_photo
 from .rendering import ClipSettings, Workplace
 
-logger = logging.getLogger(__name__)
-Handler = TypeVar("Handler", bound=Callable[..., Any])
-
 FIRST_DENSITY = 1.0
+REFINE_STEPS = 20
 SWEEP_SECONDS = 300
 EXAMPLE_PHOTO = "blurred.png"
 
 
-def plainly(handler: Handler) -> Handler:
-    """Turn whatever a handler raises into one sentence for the visitor; a fault of ours goes into the server's log."""
-
-    @functools.wraps(handler)
-    def handled(*args: Any, **kwargs: Any) -> Any:
-        try:
-            return handler(*args, **kwargs)
-        except gr.Error:
-            raise
-        except StoppedError:
-            raise gr.Error(text.STOPPED, title="Stopped", print_exception=False) from None
-        except BadInputError as error:
-            # The page shows the sentence as HTML.
-            sentence = html.escape(" ".join(str(error).split()), quote=False)
-            raise gr.Error(sentence, title="That did not work", print_exception=False) from None
-        except Exception:
-            logger.exception("a fault of ours")
-            raise gr.Error(text.OUR_FAULT, title="That did not work", print_exception=False) from None
-
-    return handled  # type: ignore[return-value]
-
-
 @dataclass
 class Turn:
-    """How often one visitor's downloads have become outdated, and the answer they are of; files of an earlier turn are
-    not handed out."""
+    """How often one visitor's downloads have become outdated, and the answer they belong to; files of an earlier turn
+    are not handed out."""
 
     number: int = 0
     ticket: str | None = None
@@ -70,19 +47,18 @@ class Turn:
 
 @dataclass(frozen=True)
 class View:
-    """What the page shows of one answer: the ticket of the answer, texts, and the files of the pictures."""
+    """What the page shows of one answer: the ticket of the answer, HTML, and the files of the pictures."""
 
     ticket: str
     summary: str
     clip: Path
-    before_after: tuple[Path, Path]
+    before_after: str
     trajectories: Path
     flow: Path
 
     def outputs(self) -> tuple[Any, ...]:
         """In the order of the page's outputs."""
-        pictures = tuple(str(path) for path in self.before_after)
-        files = str(self.clip), pictures, str(self.trajectories), str(self.flow)
+        files = str(self.clip), self.before_after, str(self.trajectories), str(self.flow)
         return self.ticket, self.summary, *files, *_no_point()
 
 
@@ -107,9 +83,12 @@ class Service:
         self.jobs = Jobs()
         # Inside Gradio's own folder files are served as they lie; elsewhere they would be copied.
         self.workplace = Workplace(Path(utils.get_upload_folder()), limits.keep_seconds)
+        # Gradio deletes files in there after a while, but not those that only HTML names.
         self._for_examples = Workplace(None, float("inf"))
+        self._in_html_of_examples = Workplace(Path(utils.get_upload_folder()), float("inf"))
         self.examples = find_examples()
         self._views: list[Future[View]] = []
+        self.preview: Future[bytes]
         self._example_files: dict[str, Future[tuple[Path, ...]]] = {}
         self._example_lock = threading.Lock()
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="examples")
@@ -127,7 +106,10 @@ class Service:
     def start(self) -> None:
         """Load the networks, and compute the examples in the background."""
         pipeline(self.default_model)
-        self._views = [self._worker.submit(self._example_view, example) for example in self.examples]
+        for example in self.examples:
+            self._views.append(self._worker.submit(self._example_view, example))
+            if len(self._views) == 1:
+                self.preview = self._worker.submit(self._make_preview)
         threading.Thread(target=self._keep_tidy, name="tidy", daemon=True).start()
 
     def _keep_tidy(self) -> None:
@@ -142,22 +124,35 @@ class Service:
         self._worker.shutdown(wait=True, cancel_futures=True)
         self.workplace.close()
         self._for_examples.close()
+        self._in_html_of_examples.close()
 
     def _example_view(self, example: Example) -> View:
         photo = open_photo(str(example.path), self.limits.working_pixels[0], self.limits)
         answer = find(self.default_model, photo, self.limits.memory)
         folder = self._for_examples.new_folder()
         shutil.copyfile(example.path, folder / EXAMPLE_PHOTO)  # Gradio serves nothing from where packages lie
-        return self._view(answer, ClipSettings(), FIRST_DENSITY, folder, pinned=True)
+        in_html = self._in_html_of_examples.new_folder()
+        return self._view(answer, ClipSettings(), FIRST_DENSITY, folder, in_html, pinned=True)
+
+    def _make_preview(self) -> bytes:
+        """The picture that stands for the page where a link to it is posted."""
+        answer = self.answers.get(self._views[0].result().ticket)
+        return preview_picture(answer.photo, answer.sharp)
 
     def _view(
-        self, answer: Answer, settings: ClipSettings, density: float, folder: Path, pinned: bool = False
+        self,
+        answer: Answer,
+        settings: ClipSettings,
+        density: float,
+        folder: Path,
+        in_html: Path,
+        pinned: bool = False,
     ) -> View:
         """The view of an answer; it is kept once everything is drawn, so that work stopped before leaves nothing."""
         return View(
-            summary=text.summary_html(words.summary(answer), *words.consistency_words(answer.consistency)),
+            summary=text.summary_html(words.summary(answer), *words.verdict(answer.consistency)),
             clip=rendering.clip(answer, settings, folder),
-            before_after=rendering.before_after(answer, folder),
+            before_after=compare_html(*rendering.before_after(answer, in_html), answer.width, answer.height),
             trajectories=self._drawn(answer, density, folder),
             flow=rendering.flow(answer, folder),
             ticket=self.answers.put(answer, pinned),
@@ -167,12 +162,14 @@ class Service:
         """The trajectories without the legend, which the page shows below them: on a phone it could not be read."""
         return rendering.trajectories(answer.photo, answer.control_points, answer.model, density, folder, legend=False)
 
-    def _job(self, progress: gr.Progress | None) -> Job:
-        return Job(self.limits.seconds, None if progress is None else lambda name, share: progress(share, desc=name))
+    def job(self, request: gr.Request, progress: gr.Progress | None = None) -> AbstractContextManager[Job]:
+        """While it is entered, the visitor's work can be stopped."""
+        on_step = None if progress is None else lambda name, share: progress(share, desc=name)
+        return self.jobs.running(str(request.session_hash), Job(self.limits.seconds, on_step))
 
-    def _checked_model(self, model: str) -> str:
+    def checked_model(self, model: str) -> str:
         if model not in self.models:
-            raise BadInputError(f"There is no such model; give one of {', '.join(self.models)}")
+            raise BadInputError(f"model: unknown; give one of {', '.join(self.models)}")
         return model
 
     def _working_pixels(self, detail: int) -> int:
@@ -184,7 +181,7 @@ class Service:
     # The page
 
     def example(self, index: int) -> tuple[Any, ...]:
-        """An example's photo and its answer; the first visitor after the start may wait for it a moment."""
+        """An example's photo and its answer; the first visitor after the start may have to wait for it."""
         view = self._views[index].result(timeout=self.limits.seconds)
         return str(view.clip.parent / EXAMPLE_PHOTO), *view.outputs()
 
@@ -196,7 +193,7 @@ class Service:
     def chosen_example(self, event: gr.SelectData) -> tuple[Any, ...]:
         index = event.index
         if not isinstance(index, int) or not 0 <= index < len(self._views):
-            raise BadInputError("There is no such example; choose one of the pictures")
+            raise BadInputError("example: unknown; choose one of the pictures")
         return self.example(index)
 
     @plainly
@@ -210,6 +207,8 @@ class Service:
         back_and_forth: bool,
         seconds: float,
         density: float,
+        refine: bool,
+        safe: bool,
         old_ticket: str | None,
         request: gr.Request,
         progress: gr.Progress = gr.Progress(),  # noqa: B008  (how Gradio finds it)
@@ -217,37 +216,74 @@ class Service:
         """The button: everything from the photo to the view. Stopped, it leaves the page as it is."""
         settings = ClipSettings(frames, fps, bool(back_and_forth), seconds)
         settings.check(self.limits)
-        job = self._job(progress)
         try:
-            with self.jobs.running(str(request.session_hash), job):
+            with self.job(request, progress) as job:
                 job.step(text.STEP_READ, 0.02)
-                picture = open_photo(photo, self._working_pixels(detail), self.limits)
-                answer = find(self._checked_model(model), picture, self.limits.memory)
-                job.step(text.STEP_DRAW, 0.8)
-                view = self._view(answer, settings, density, self.workplace.new_folder())
+                picture = self.opened(photo, detail)
+                steps = REFINE_STEPS if refine else 0
+                answer = find(self.checked_model(model), picture, self.limits.memory, steps, bool(safe))
+                job.step(text.STEP_DRAW, 0.85)
+                folder = self.workplace.new_folder()
+                view = self._view(answer, settings, density, folder, folder)
         except StoppedError:
             gr.Info(text.STOPPED, title="Stopped")
             return tuple(gr.skip() for _ in self.no_answer())
         self.answers.drop(old_ticket)
         return view.outputs()
 
-    def no_answer(self) -> tuple[Any, ...]:
+    def no_answer(self, summary: str = text.ready_html()) -> tuple[Any, ...]:
         """The page with a photo that has not been answered yet."""
-        return None, text.ready_html(), None, None, None, None, *_no_point()
+        return None, summary, None, "", None, None, *_no_point()
+
+    def new_photo(self, photo: str | None) -> tuple[Any, ...]:
+        """A visitor chose a photo, or removed it: the photo to show, and the page without an answer.
+
+        One that cannot be read is removed at once. One that browsers cannot show is replaced by a copy that they can.
+        """
+        if photo is None:
+            return gr.skip(), *self.no_answer(text.empty_html())
+        try:
+            picture = open_photo(photo, max(self.limits.working_pixels), self.limits)
+        except BadInputError as error:
+            return None, *self.no_answer(text.refused_html(sentence(error)))
+        if browsers_show(photo):
+            return gr.skip(), *self.no_answer()
+        return str(rendering.upload_png(picture, self.workplace.new_folder())), *self.no_answer()
+
+    # The headline while the networks work: `working`, `stop` and the timer that asks for the step
+
+    def begin(self) -> tuple[Any, ...]:
+        waiting = gr.update(value=text.working_html(text.WAITING), visible=True)
+        return waiting, gr.update(visible=True), gr.Timer(active=True)
+
+    def idle(self) -> tuple[Any, ...]:
+        return gr.update(visible=False), gr.update(visible=False), gr.Timer(active=False)
+
+    def step(self, request: gr.Request) -> Any:
+        """The step that the visitor's work has come to."""
+        return text.working_html(self.jobs.step_of(str(request.session_hash)) or text.WAITING)
 
     def stop(self, request: gr.Request) -> None:
-        """The visitor leaves: whatever runs for them ends."""
+        """The visitor leaves: their work is stopped."""
         self.jobs.stop(str(request.session_hash))
 
-    def stop_or_leave_line(self, times: float, request: gr.Request) -> tuple[Any, Any]:
-        """The wish to stop: what runs for the visitor ends; with nothing running yet, the place in line is left."""
-        running = self.jobs.stop(str(request.session_hash))
-        return gr.skip() if running else times + 1, gr.update(visible=False)
+    def stop_or_leave_line(self, times: float, request: gr.Request) -> tuple[Any, ...]:
+        """Stop what runs for the visitor; if nothing runs yet, they leave the line."""
+        if self.jobs.stop(str(request.session_hash)):
+            return gr.skip(), text.working_html(text.STOPPING), gr.update(visible=False), gr.Timer(active=False)
+        return times + 1, *self.idle()
 
-    def abandon(self, request: gr.Request) -> Any:
-        """Another photo is there: what runs for the one before ends, and with it the button that stops it."""
+    def abandon(self, request: gr.Request) -> tuple[Any, ...]:
+        """Another photo is there: what runs for the one before ends."""
         self.stop(request)
-        return gr.update(visible=False)
+        return self.idle()
+
+    def shared(self, outcome: str) -> None:
+        """Tell what the script of the button "Share" did: nothing, a copied address, or an address to copy."""
+        if outcome == "copied":
+            gr.Info(text.COPIED)
+        elif outcome.startswith(("http://", "https://")):
+            gr.Info(html.escape(outcome))
 
     @plainly
     def clip(self, ticket: str | None, frames: int, fps: float, back_and_forth: bool, seconds: float) -> str:
@@ -273,12 +309,12 @@ class Service:
         return gr.update(value=str(target), visible=True), words.point_words(x, y, path)
 
     def outdate_downloads(self, turn: Turn, ticket: str | None) -> tuple[Any, ...]:
-        """Switch the downloads off: they are no longer what the page shows."""
+        """Disable the downloads: they are no longer what the page shows."""
         turn.number, turn.ticket = turn.number + 1, ticket
         return turn.number, *[gr.update(interactive=False)] * len(text.DOWNLOADS)
 
     def outdate_old_downloads(self, turn: Turn, ticket: str | None) -> tuple[Any, ...]:
-        """Switch them off if the page shows another answer; after work that was stopped it does not."""
+        """Disable them if the page shows another answer; after work that was stopped it does not."""
         if ticket == turn.ticket:
             return tuple(gr.skip() for _ in (turn, *text.DOWNLOADS))
         return self.outdate_downloads(turn, ticket)
@@ -319,64 +355,7 @@ class Service:
                 self._example_files[ticket] = self._worker.submit(self._files, answer, ClipSettings(), folder)
         return self._example_files[ticket].result(timeout=self.limits.seconds)
 
-    # The API
-
-    @plainly
-    def api_extract(
-        self,
-        photo: str | None,
-        frames: int,
-        fps: float,
-        back_and_forth: bool,
-        detail: int,
-        model: str,
-        request: gr.Request,
-    ) -> tuple[Any, ...]:
-        """Recover what moved while the shutter of a motion-blurred photo was open: a slow-motion clip, the sharp
-        frame, the motion drawn over the photo, the motion as numbers, and a report that says how far to trust it."""
-        settings = ClipSettings(frames, fps, bool(back_and_forth))
-        settings.check(self.limits)
-        with self.jobs.running(str(request.session_hash), self._job(None)):
-            answer = find(self._checked_model(model), self._opened(photo, detail), self.limits.memory)
-            folder = self.workplace.new_folder()
-            drawn = rendering.trajectories(answer.photo, answer.control_points, answer.model, FIRST_DENSITY, folder)
-            files = (
-                rendering.clip(answer, settings, folder),
-                rendering.sharp_png(answer, folder),
-                drawn,
-                rendering.offsets_npz(answer, settings, folder),
-            )
-        sentence, warning = words.consistency_words(answer.consistency)
-        report = {
-            "summary": words.summary(answer),
-            "trust": sentence,
-            "warning": warning,
-            "consistency": answer.consistency,
-            "width": answer.width,
-            "height": answer.height,
-            "model": answer.model,
-            "trajectory": answer.trajectory,
-        }
-        return report, *(str(path) for path in files)
-
-    @plainly
-    def api_deblur(self, photo: str | None, detail: int, request: gr.Request) -> str:
-        """Make the sharp frame of a motion-blurred photo, the scene in the middle of the exposure, as PNG."""
-        with self.jobs.running(str(request.session_hash), self._job(None)):
-            answer = find(self.default_model, self._opened(photo, detail), self.limits.memory)
-            return str(rendering.sharp_png(answer, self.workplace.new_folder()))
-
-    @plainly
-    def api_trajectories(self, photo: str | None, density: float, detail: int, request: gr.Request) -> str:
-        """Draw over a motion-blurred photo the paths that its points took during the exposure, coloured by time. Which
-        end of a path came first, one photo cannot tell."""
-        with self.jobs.running(str(request.session_hash), self._job(None)):
-            picture = self._opened(photo, detail)
-            points = find_motion(self.default_model, picture, self.limits.memory)
-            folder = self.workplace.new_folder()
-            return str(rendering.trajectories(picture, points, self.default_model, density, folder))
-
-    def _opened(self, photo: str | None, detail: int) -> np.ndarray:
+    def opened(self, photo: str | None, detail: int) -> np.ndarray:
         return open_photo(photo, self._working_pixels(detail), self.limits)
 
     def thumbnails(self) -> list[tuple[Image.Image, str]]:

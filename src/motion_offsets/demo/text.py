@@ -6,71 +6,113 @@ import html
 
 import numpy as np
 
+from ..version import __version__
 from ..visualization.colors import time_colors
 from .limits import Limits
 
 TITLE = "What happened while the shutter was open?"
 INTRO = (
-    "A blurred photo is a short film squeezed into one picture. Give one, and watch it: the path that every point "
-    "took, the sharp picture underneath, and a slow-motion clip."
+    "Upload a photo that is blurred because something moved: this page shows what moved, makes the picture sharp, and "
+    "plays the moment back in slow motion."
 )
+PREVIEW_ALT = "Left, a blurred photo; right, the sharp picture that was recovered from it"
 PHOTO = "Your blurred photo"
-EXAMPLES = "No photo at hand? Try one of these: two shaken cameras and a moving cup, all rendered."
+EXAMPLES = "No photo at hand? Try one of these: two taken with a shaken camera, and two of something that moved."
 RUN = "Show me the motion"
 STOP = "Stop"
+SHARE = "Share"
+COPIED = "The address of this page is copied."
 MODEL = "How things may move"
 MODELS = {
-    "quadratic": "Along curves, speeding up or slowing down",
-    "linear": "Straight on, at one speed",
-    "bidirectional-linear": "Straight, with one bend in the middle",
+    "quadratic": "Along curves, at varying speed",
+    "linear": "Straight, at constant speed",
+    "bidirectional-linear": "Straight, with one bend",
     "cubic": "Along curves that may bend twice",
-    "zero-constraint": "Freely (the order in time then has no meaning)",
+    "zero-constraint": "Freely (without an order in time)",
 }
 DETAIL = "Detail"
-MORE = "More choices"
+MORE = "Advanced"
+REFINE = "Fit the motion to this photo (slower)"
+SAFE = "Keep only changes that the motion explains"
 CLIP = "The exposure in slow motion"
 FRAMES = "Frames"
-FPS = "Frames a second"
+FPS = "Frames per second"
 BACK_AND_FORTH = "Back and forth"
 SECONDS = "Length of the MP4 (seconds)"
-SECONDS_INFO = "The clip repeats up to this length; 0 is once."
-BEFORE_AFTER = "Your photo, and the sharp picture"
-BEFORE_AFTER_HINT = "Drag the line: your photo is on its left, the sharp picture on its right."
+SECONDS_INFO = "The clip repeats up to this length; 0 plays it once."
+LINE = "Line between your photo and the sharp picture"
+PHOTO_ALT = "Your photo"
+SHARP_ALT = "The sharp picture"
+BEFORE_AFTER_HINT = (
+    "Drag the line, or move it with the arrow keys: your photo is on its left, the sharp picture on its right."
+)
 PATHS = "The path of each point, coloured by time"
 DENSITY = "How many paths"
-READY = "With a photo in place, press the button to see what moved."
+READY = "Press the button to see what moved."
+NO_PHOTO = "Choose a photo to begin."
 POINT = "That point's own path, enlarged"
 POINT_HINT = "**Click anywhere on the picture to see that point's own path, enlarged.**"
 FLOW = "Motion as colour: hue is the axis, strength the length"
 FLOW_HINT = (
-    "The wheel in the corner tells which colour is which motion; white stood still. A colour and the one opposite may "
-    "stand for the same blur: one photo does not tell which end came first."
+    "The wheel in the corner shows which colour is which motion; white did not move. Opposite colours may mean the "
+    "same motion: one photo does not tell which end came first."
 )
 TABS = ("Clip", "Sharp", "Paths", "Colour")
 DOWNLOADS = ("Clip (MP4)", "Clip (GIF)", "Frames (ZIP)", "Sharp picture (PNG)", "Motion (NPZ)")
 DOWNLOADS_TITLE = "Downloads"
 
+WAITING = "Waiting for our turn"
+STOPPING = "Stopping"
 STEP_READ = "Reading the photo"
 STEP_MOTION = "Finding the motion"
 STEP_SHARP = "Finding the sharp picture"
-STEP_COMPARE = "Blurring it again, to compare"
-STEP_DRAW = "Drawing"
+STEP_REFINE = "Fitting the motion to the photo"
+STEP_COMPARE = "Comparing with your photo"
+STEP_DRAW = "Drawing the clip"
 STOPPED = "The page shows what it showed before."
+FAILED = "That did not work"
 OUR_FAULT = "Something went wrong on our side; please try again, or try another photo."
 
 
-def summary_html(sentence: str, trust: str, warning: bool) -> str:
+# Signs of the verdicts of words.py.
+_MARKS = {"good": "✓", "fair": "≈", "poor": "⚠", "nothing": "ℹ"}
+
+
+def summary_html(sentence: str, trust: str, verdict: str) -> str:
     """The line on the motion, and the one on how far to trust it."""
-    kind, mark = ("warning", "⚠") if warning else ("fine", "✓")
     return (
         f'<p class="mo-summary">{html.escape(sentence)}</p>'
-        f'<p class="mo-trust mo-{kind}" role="note"><span aria-hidden="true">{mark}</span> {html.escape(trust)}</p>'
+        f'<p class="mo-trust mo-{verdict}" role="note"><span aria-hidden="true">{_MARKS[verdict]}</span> '
+        f"{html.escape(trust)}</p>"
     )
 
 
 def ready_html() -> str:
-    """What stands in place of an answer while there is none."""
+    """The headline of a photo that has not been answered yet."""
     return f'<p class="mo-summary">{READY}</p>'
+
+
+def empty_html() -> str:
+    """The headline without a photo."""
+    return f'<p class="mo-summary">{NO_PHOTO}</p>'
+
+
+def refused_html(sentence: str) -> str:
+    """The headline after an upload that is not a photo; ``sentence`` is HTML."""
+    return f'<p class="mo-summary">{NO_PHOTO}</p><p class="mo-trust mo-poor" role="alert">⚠ {sentence}</p>'
+
+
+def working_html(step: str) -> str:
+    """The headline while the networks work."""
+    return f'<p class="mo-summary" role="status">{html.escape(step)} …</p>'
+
+
+def links_html(links: list[tuple[str, str]]) -> str:
+    """The links below the title."""
+    return " · ".join(
+        f'<a href="{html.escape(address)}" target="_blank" rel="noopener">{html.escape(label)}</a>'
+        for label, address in links
+    )
 
 
 def legend_html() -> str:
@@ -91,25 +133,24 @@ def detail_choices(limits: Limits) -> list[tuple[str, int]]:
 def about(limits: Limits) -> str:
     """The fold at the foot of the page."""
     hours, megabytes = limits.keep_seconds / 3600, limits.upload_bytes / 1e6
-    kept = "an hour" if hours == 1 else f"{hours:g} hours"
+    kept = "one hour" if hours == 1 else f"{hours:g} hours"
     return f"""
-**How it works.** While the shutter is open, every point of the scene draws a path across the picture. A network
-estimates those paths from the blur; a second one, told about them, makes the picture sharp; moving the sharp picture
+**How it works.** While the shutter is open, every point of the scene moves along a path in the picture. One network
+estimates these paths from the blur, a second one uses them to make the picture sharp, and moving the sharp picture
 along the paths gives the clip. The method is *Exposure Trajectory Recovery from Motion Blur* (Zhang, Wang, Maybank,
-Tao); the code and the networks are this project's own.
+Tao); the code and the networks are this project's own, motion-offsets {__version__}.
 
-**What it cannot do.** One photo does not tell a motion from its reversal, so the clip may run backwards. What is out
-of focus is not moved, and cannot be brought back this way. Long blur, faces and small print often come out wrong: the
-sharp picture is a good guess, no evidence. The sentence with the tick or the warning sign says how well the answer
-explains your photo.
+**What it cannot do.** One photo does not tell a motion from its reversal, so the clip may run backwards. A photo that
+is out of focus cannot be made sharp this way. Long blur, faces and small print often come out wrong: the sharp picture
+is a good guess, not evidence. The sentence below the headline says how well the answer explains your photo.
 
-**Privacy.** Your photo is used for your answer and for nothing else. It stays in this computer's memory and temporary
-files, and is deleted once it has not been used for {kept}. It is not sent elsewhere.
+**Privacy.** Your photo is used for your answer only. It stays in the memory and temporary files of this computer, is
+deleted {kept} after its last use, and is not sent elsewhere.
 
-**Limits.** Photos of up to {megabytes:.0f} MB and {limits.upload_pixels / 1e6:.0f} megapixels; larger ones than the
-chosen detail are scaled down. Up to {limits.seconds:.0f} seconds of work a photo, and up to {limits.queue} people in
+**Limits.** Photos of up to {megabytes:.0f} MB and {limits.upload_pixels / 1e6:.0f} megapixels; photos larger than the
+chosen detail are scaled down. Up to {limits.seconds:.0f} seconds of work per photo, and up to {limits.queue} people in
 line.
 
 **For programs.** `/extract`, `/deblur` and `/trajectories` can be called with `gradio_client` or curl; the
-project's README shows how.
+documentation of motion-offsets shows how.
 """

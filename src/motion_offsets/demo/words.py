@@ -7,23 +7,31 @@ from typing import Any
 
 import numpy as np
 
+from ..exposure.consistency import BLURRED, EXPLAINED, NO_GAIN
 from ..exposure.trajectories import sample_times
 from ..visualization.paths import STILL_PIXELS
 from .answers import Answer
 
 # Below this the sharp frame, blurred again, visibly differs from the photo. The paper's networks reach 35 to 39 dB.
 LOW_CONSISTENCY = 28.0
-GOOD_CONSISTENCY = 34.0
+# From this explained part of its change on, an answer counts as good; below Consistency's own threshold it is poor.
+WELL_EXPLAINED = 0.5
+# Of 19 sharp photos none gained more in sharpness, and the change of none was explained by the motion at all.
+SHARP_GAIN = 1.1
+GOOD, FAIR, POOR, NOTHING = "good", "fair", "poor", "nothing"
 # Above this the photo held next to nothing to begin with: the sharp frames of real photos are a few times as sharp.
 MAX_GAIN = 20.0
 # Mean cosine of twice the angle between the paths and their common axis, from which on they count as sharing it.
 ONE_AXIS = 0.8
+LOOKS_SHARP = "This photo looks sharp: nothing to undo."
 NO_ONE_AXIS = "along different lines from place to place"
 STRIDE = 4
 
 
 def summary(answer: Answer) -> str:
     """One line on how far, along which axis and where the picture moved."""
+    if looks_sharp(answer.consistency):
+        return LOOKS_SHARP
     times = sample_times(answer.num_samples).tolist()
     offsets = answer.offsets(times, STRIDE).numpy()
     lengths = path_lengths(offsets)
@@ -31,7 +39,7 @@ def summary(answer: Answer) -> str:
     if typical_high < STILL_PIXELS:
         return "Hardly anything moved: no path is longer than about a pixel."
     axis = axis_words(offsets[-1] - offsets[0])
-    parts = [f"Most motion: {_pixels(typical_high)}, {axis}"]
+    parts = [f"Motion of up to {_pixels(typical_high)}, {axis}"]
     still = float((lengths < max(STILL_PIXELS, 0.15 * typical_high)).mean())
     median = float(np.median(lengths))
     if still > 0.9:
@@ -81,34 +89,50 @@ def point_words(x: int, y: int, path: np.ndarray) -> str:
     return where + f"moved along {_pixels(length)} ({across:.0f} across, {down:.0f} down): {shape}, {axis}."
 
 
-def consistency_words(consistency: dict[str, Any]) -> tuple[str, bool]:
-    """How far to trust the answer, in a sentence, and whether that is a warning."""
-    psnr = f"{consistency['reblur_psnr']:.1f} dB"
+def is_flat(consistency: dict[str, Any]) -> bool:
+    """Whether the photo holds no edges or texture by which motion could be seen."""
     # Where the photo holds no differences at all, its blur is zero.
-    if consistency["blur"] == 0 or consistency["sharpness_gain"] > MAX_GAIN:
-        return "The photo is almost flat: without edges or texture there is nothing to see motion by.", True
+    return consistency["blur"] == 0 or consistency["sharpness_gain"] > MAX_GAIN
+
+
+def looks_sharp(consistency: dict[str, Any]) -> bool:
+    """Whether the photo was sharp already: it does not look blurred, and the networks found nothing to improve."""
+    sharp = consistency["blur"] <= BLURRED and consistency["sharpness_gain"] < SHARP_GAIN
+    return sharp and consistency["explained"] <= 0 and not is_flat(consistency)
+
+
+def verdict(consistency: dict[str, Any]) -> tuple[str, str]:
+    """How far to trust the answer: a sentence, and one of ``GOOD``, ``FAIR``, ``POOR`` and ``NOTHING`` (to undo)."""
+    explained = consistency["explained"]
+    if is_flat(consistency):
+        return "This photo is almost flat: without edges or texture, no motion can be seen in it.", POOR
+    if looks_sharp(consistency):
+        return "The networks look for motion in every photo; for a sharp one, ignore the clip and the paths.", NOTHING
     if consistency["unchanged"]:
         return (
-            "The photo looks blurred, yet the sharp frame is hardly sharper: the networks did not understand this "
-            "photo, or it is out of focus rather than moved."
-        ), True
-    if consistency["doubtful"]:
+            "Poor match: your photo looks blurred, but the sharp picture is hardly sharper. It may be out of focus, "
+            "which cannot be undone here."
+        ), POOR
+    if consistency["doubtful"] or explained < EXPLAINED:
         return (
-            "Doubtful: blurring the sharp frame again along these paths takes back only "
-            f"{max(consistency['explained'], 0):.0%} of what it changes in your photo; details of it may be invented."
-        ), True
+            f"Poor match: the motion found explains only {max(explained, 0):.0%} of the difference between the sharp "
+            "picture and your photo, so details may be invented."
+        ), POOR
     if consistency["reblur_psnr"] < LOW_CONSISTENCY:
         return (
-            f"The sharp frame, blurred again along these paths, differs visibly from your photo ({psnr}; most answers "
-            f"reach {GOOD_CONSISTENCY:.0f}), though the motion explains most of what it changes."
-        ), True
-    match = "closely matches" if consistency["reblur_psnr"] >= GOOD_CONSISTENCY else "roughly matches"
-    sentence = f"The sharp frame, blurred again along these paths, {match} your photo ({psnr}"
-    return f"{sentence}); it is {consistency['sharpness_gain']:.1f} times as sharp.", False
+            "Poor match: blurring the sharp picture along these paths gives something visibly different from your "
+            "photo."
+        ), POOR
+    if explained < WELL_EXPLAINED or consistency["sharpness_gain"] < NO_GAIN:
+        return (
+            "Fair match: blurring the sharp picture along these paths roughly gives your photo back. Do not rely on "
+            "small details."
+        ), FAIR
+    return "Good match: blurring the sharp picture along these paths gives your photo back.", GOOD
 
 
 def _pixels(length: float) -> str:
-    return f"{length:.0f} px" if length >= 1.5 else "1 px"
+    return f"{length:.0f} pixels" if length >= 1.5 else "1 pixel"
 
 
 def _tens(share: float) -> int:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -103,9 +104,12 @@ def answer(
     if sharp is None:
         return Answer(pixel_values, align_time(points, pipe.trajectory), uncertainty=uncertainty)
     if refine_steps:
-        on_step(REFINEMENT, 0, 1)
+        on_step(REFINEMENT, 0, refine_steps)
         with part(REFINEMENT):
-            points = pipe.refine(pixel_values, sharp, points, refine_steps)
+            done = count(1)
+            points = pipe.refine(
+                pixel_values, sharp, points, refine_steps, lambda: on_step(REFINEMENT, next(done), refine_steps)
+            )
     on_step(CONSISTENCY, 0, 1)
     with part(CONSISTENCY):
         found = Answer(pixel_values, align_time(points, pipe.trajectory), sharp, uncertainty=uncertainty)

@@ -423,12 +423,19 @@ class BlurToVideoPipeline(PushToHubMixin, DiffusionPipeline):
         maps = [pixel_values, control_points]
         return run_tiled(partial(deconvolve, basis=basis, **light), maps, tile_pixels, DECONVOLUTION_MARGIN, on_tile)
 
-    def refine(self, pixel_values: Tensor, sharp: Tensor, control_points: Tensor, steps: int) -> Tensor:
-        """Control points ``(B, 2K, H, W)`` fitted to the photo in so many steps, 0 for none; see
+    def refine(
+        self,
+        pixel_values: Tensor,
+        sharp: Tensor,
+        control_points: Tensor,
+        steps: int,
+        on_step: Callable[[], None] | None = None,
+    ) -> Tensor:
+        """Control points ``(B, 2K, H, W)`` fitted to the photo in ``steps`` steps, 0 for none; see
         :func:`~motion_offsets.exposure.refinement.refine`."""
         config = self.estimator.config
         basis = self.exposure_basis(control_points, scale=working_scale(*sharp.shape[2:]))
-        return refine(pixel_values, sharp, control_points, basis, steps, config.padding_mode, config.gamma)
+        return refine(pixel_values, sharp, control_points, basis, steps, config.padding_mode, config.gamma, on_step)
 
     @torch.no_grad()
     def blend_back(self, pixel_values: Tensor, sharp: Tensor, reblurred: Tensor) -> Tensor:
