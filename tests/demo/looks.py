@@ -1,6 +1,7 @@
 """Scripts that look at the page as people do: contrast of its text, and text that is cut off."""
 
-# Text with a contrast below 4.5 (WCAG 2, AA), as "ratio: text"; disabled controls are exempt there.
+# Text with a contrast below 4.5 (WCAG 2, AA), as "ratio: text". Disabled controls are exempt there. The clip, whose
+# colours are not known, is behind the controls of the player.
 LOW_CONTRAST = """() => {
   const numbers = (color) => {
     const found = (color.match(/-?[0-9.]+/g) ?? [0, 0, 0, 0]).map(Number);

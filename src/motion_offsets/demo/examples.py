@@ -9,7 +9,7 @@ CAPTIONS = {
     "cat.png": "Shaken camera",
     "person.png": "Moving person",
     "coffee.png": "Moving cup",
-    "astronaut.png": "Shaken and turned",
+    "astronaut.png": "Turned camera",
 }
 
 

@@ -232,7 +232,9 @@ def build(service: Service) -> gr.Blocks:
             outdate_downloads(event)
 
         outcome = gr.Textbox(visible="hidden", container=False)
-        share.click(None, None, outcome, js=SHARE, **quietly).then(service.shared, outcome, None, **quietly)
+        share.click(None, None, outcome, js=SHARE, **quietly).then(
+            service.shared, outcome, None, concurrency_limit=None, **unlisted
+        )
 
         _add_api(service, networks)
     page.queue(max_size=limits.queue)

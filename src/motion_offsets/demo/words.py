@@ -16,7 +16,7 @@ from .answers import Answer
 LOW_CONSISTENCY = 28.0
 # From this explained part of its change on, an answer counts as good; below Consistency's own threshold it is poor.
 WELL_EXPLAINED = 0.5
-# Of 19 sharp photos none gained more in sharpness, and the change of none was explained by the motion at all.
+# All 24 sharp photos of Kodak's set, 480 pixels wide, gain less, and the motion explains none of the change in 23.
 SHARP_GAIN = 1.1
 GOOD, FAIR, POOR, NOTHING = "good", "fair", "poor", "nothing"
 # Above this the photo held next to nothing to begin with: the sharp frames of real photos are a few times as sharp.
