@@ -24,7 +24,7 @@ LOW_CONTRAST = """() => {
   while (walker.nextNode()) {
     const text = walker.currentNode.data.trim(), element = walker.currentNode.parentElement;
     const seen = element.checkVisibility({opacityProperty: true, visibilityProperty: true});
-    if (!text || !seen || element.closest("script, style, :disabled, [aria-disabled=true]")) continue;
+    if (!text || !seen || element.closest("script, style, :disabled, [aria-disabled=true], #mo-clip")) continue;
     const color = numbers(getComputedStyle(element).color), behind = background(element);
     for (let above = element; above; above = above.parentElement) color[3] *= getComputedStyle(above).opacity;
     const [low, high] = [light(over(color, behind)), light(behind)].sort((one, other) => one - other);
