@@ -14,6 +14,7 @@ from ..runtime.allocation import keep_freed_memory
 from ..runtime.extras import require
 from ..version import __version__
 from .arguments import quiet
+from .compare import compare
 from .evaluate import evaluate
 from .extract import extract
 from .hub import convert, export, publish
@@ -62,6 +63,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     deblur,
     trajectories,
     reblur,
+    compare,
     demo,
     synthesize,
     evaluate,

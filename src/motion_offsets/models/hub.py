@@ -16,7 +16,7 @@ DEFAULT_ESTIMATOR = "etraj-quadratic"
 DEFAULT_DEBLURRER = "ma-dmphn"
 
 _MODEL_FILE = "config.json"
-_PIPELINE_FILE = "model_index.json"
+PIPELINE_FILE = "model_index.json"
 
 
 def _bundle_roots() -> list[Path]:
@@ -33,7 +33,7 @@ def bundled_models() -> dict[str, Path]:
     found: dict[str, Path] = {}
     for root in _bundle_roots():
         for folder in sorted(root.iterdir()) if root.is_dir() else []:
-            if (folder / _MODEL_FILE).is_file() or (folder / _PIPELINE_FILE).is_file():
+            if (folder / _MODEL_FILE).is_file() or (folder / PIPELINE_FILE).is_file():
                 found.setdefault(folder.name, folder)
     return found
 
@@ -96,7 +96,7 @@ class BundledNamesMixin:
         """
         load = super().from_pretrained  # type: ignore[misc]
         source = resolve_name(pretrained_model_name_or_path)
-        if "subfolder" not in kwargs and (Path(source) / _PIPELINE_FILE).is_file():
+        if "subfolder" not in kwargs and (Path(source) / PIPELINE_FILE).is_file():
             raise BadInputError(
                 f"model '{os.fspath(pretrained_model_name_or_path)}' is a whole pipeline, to be loaded with "
                 f"BlurToVideoPipeline; give a single model such as {DEFAULT_ESTIMATOR} or {DEFAULT_DEBLURRER}"
@@ -104,7 +104,7 @@ class BundledNamesMixin:
         with plain_errors(pretrained_model_name_or_path):
             if not _is_model(cls):
                 return _load_config(cls, source, kwargs)
-            _require_config(source, kwargs)
+            require_config(source, kwargs)
             return _load_model(load, pretrained_model_name_or_path, source, args, kwargs)
 
 
@@ -120,7 +120,7 @@ def _is_model(cls: type) -> bool:
     return issubclass(cls, PreTrainedModel)
 
 
-def _require_config(source: str, kwargs: dict[str, Any]) -> None:
+def require_config(source: str, kwargs: dict[str, Any]) -> None:
     """Refuse a folder without config, for which transformers would silently take the default one."""
     folder = Path(source) / (kwargs.get("subfolder") or "")
     if "config" not in kwargs and folder.is_dir() and not (folder / _MODEL_FILE).is_file():
@@ -220,7 +220,7 @@ def pipeline_components(folder: str | os.PathLike[str]) -> dict[str, str]:
     A bundled pipeline is a ``model_index.json`` with ``bundled_components`` and no weights of its own, so that no
     weight is stored twice; a folder written by ``save_pretrained`` holds its weights, and gives an empty dict.
     """
-    index = Path(folder) / _PIPELINE_FILE
+    index = Path(folder) / PIPELINE_FILE
     if not index.is_file():
         return {}
     with plain_errors(folder):
@@ -247,8 +247,8 @@ def is_pipeline(name: str | os.PathLike[str]) -> bool:
     """Whether a name, a folder or ``org/name`` on the Hub is that of a pipeline rather than of a single model."""
     source = resolve_name(name)
     if Path(source).is_dir():
-        return (Path(source) / _PIPELINE_FILE).is_file()
+        return (Path(source) / PIPELINE_FILE).is_file()
     from transformers.utils import cached_file
 
     with plain_errors(name):
-        return cached_file(source, _PIPELINE_FILE, _raise_exceptions_for_missing_entries=False) is not None
+        return cached_file(source, PIPELINE_FILE, _raise_exceptions_for_missing_entries=False) is not None

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from ..errors import BadInputError
-from .hub import plain_errors, resolve_name
+from .hub import DEFAULT_DEBLURRER, DEFAULT_ESTIMATOR, PIPELINE_FILE, plain_errors, require_config, resolve_name
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,11 @@ class ModelEntry:
     model_module: str
     model: str
     deblurs: bool
+
+    @property
+    def kind(self) -> str:
+        """What the model is, in words."""
+        return "a deblurrer" if self.deblurs else "an estimator"
 
     def config_class(self) -> Any:
         return getattr(import_module(f".{self.config_module}", __package__), self.config)
@@ -52,35 +58,57 @@ def model_class(name: str | os.PathLike[str], subfolder: str = "") -> Any:
     Raises:
         BadInputError: the name is unknown, or its ``config.json`` names no model of ours.
     """
-    from transformers import PreTrainedConfig
-
-    with plain_errors(name):
-        values, _ = PreTrainedConfig.get_config_dict(resolve_name(name), subfolder=subfolder)
-    kind = values.get("model_type")
-    if kind not in MODELS:
-        raise BadInputError(
-            f"model '{os.fspath(name)}': its config.json has model_type {kind!r}; it must be one of "
-            f"{', '.join(MODELS)}"
-        )
-    return MODELS[kind].model_class()
+    return _entry(name, subfolder).model_class()
 
 
 def deblurrer_class(name: str | os.PathLike[str], subfolder: str = "") -> Any:
     """As :func:`model_class`, for a deblurrer.
 
     Raises:
-        BadInputError: as there, or it is no deblurrer.
+        BadInputError: as there, or it is an estimator.
     """
-    found = model_class(name, subfolder)
-    if not any(entry.deblurs and entry.model == found.__name__ for entry in MODELS.values()):
-        raise BadInputError(f"model '{os.fspath(name)}' is no deblurrer but an estimator; give a deblurrer")
-    return found
+    return _entry(name, subfolder, deblurs=True).model_class()
 
 
 def load_deblurrer(name: str | os.PathLike[str], **options: Any) -> Any:
     """The deblurrer of a name, of whichever class; options as ``from_pretrained`` takes them.
 
     Raises:
-        BadInputError: as for ``from_pretrained``, or it is no deblurrer.
+        BadInputError: as for ``from_pretrained``, or it is an estimator.
     """
     return deblurrer_class(name, options.get("subfolder", "")).from_pretrained(name, **options)
+
+
+def load_estimator(name: str | os.PathLike[str], **options: Any) -> Any:
+    """The estimator of a name; options as ``from_pretrained`` takes them.
+
+    Raises:
+        BadInputError: as for ``from_pretrained``, or it is a deblurrer.
+    """
+    entry = _entry(name, options.get("subfolder", ""), deblurs=False)
+    return entry.model_class().from_pretrained(name, **options)
+
+
+def _entry(name: str | os.PathLike[str], subfolder: str, deblurs: bool | None = None) -> ModelEntry:
+    """The entry of a model; with ``deblurs``, one of the other kind is refused."""
+    from transformers import PreTrainedConfig
+
+    with plain_errors(name):
+        source = resolve_name(name)
+        if not subfolder and (Path(source) / PIPELINE_FILE).is_file():
+            raise BadInputError(
+                f"is a whole pipeline; give a model such as {DEFAULT_ESTIMATOR} or {DEFAULT_DEBLURRER}"
+            )
+        require_config(source, {"subfolder": subfolder})
+        values, _ = PreTrainedConfig.get_config_dict(source, subfolder=subfolder)
+    kind = values.get("model_type")
+    if kind not in MODELS:
+        raise BadInputError(
+            f"model '{os.fspath(name)}': its config.json has model_type {kind!r}; it must be one of "
+            f"{', '.join(MODELS)}"
+        )
+    entry = MODELS[kind]
+    if deblurs is not None and entry.deblurs != deblurs:
+        wanted = f"a deblurrer such as {DEFAULT_DEBLURRER}" if deblurs else f"an estimator such as {DEFAULT_ESTIMATOR}"
+        raise BadInputError(f"model '{os.fspath(name)}' is {entry.kind} ({entry.model}); give {wanted}")
+    return entry

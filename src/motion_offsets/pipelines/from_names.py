@@ -17,8 +17,7 @@ def load_pipeline(model: str, deblurrer: str | None = None, deblurs: bool = True
         deblurs: ``False`` loads no deblurrer: for the motion alone.
     """
     from ..models.hub import DEFAULT_DEBLURRER, is_pipeline
-    from ..models.modeling_etraj import EtrajModel
-    from ..models.registry import load_deblurrer
+    from ..models.registry import load_deblurrer, load_estimator
     from .blur_to_video import BlurToVideoPipeline
 
     whole = is_pipeline(model)
@@ -31,4 +30,4 @@ def load_pipeline(model: str, deblurrer: str | None = None, deblurs: bool = True
         parts["deblurrer"] = load_deblurrer(deblurrer)
     if whole:
         return BlurToVideoPipeline.from_pretrained(model, **parts)
-    return BlurToVideoPipeline(estimator=EtrajModel.from_pretrained(model), **parts)
+    return BlurToVideoPipeline(estimator=load_estimator(model), **parts)

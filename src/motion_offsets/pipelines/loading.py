@@ -11,11 +11,10 @@ import torch
 from ..errors import BadInputError
 from ..models.hub import pipeline_components
 from ..models.image_processing_motion_offsets import MotionOffsetsImageProcessor
-from ..models.modeling_etraj import EtrajModel
-from ..models.registry import load_deblurrer
+from ..models.registry import load_deblurrer, load_estimator
 from ..runtime.devices import pick_device
 
-_LOADERS: dict[str, Any] = {"estimator": EtrajModel.from_pretrained, "deblurrer": load_deblurrer}
+_LOADERS: dict[str, Any] = {"estimator": load_estimator, "deblurrer": load_deblurrer}
 
 
 # What diffusers knows and what changes nothing here: weights are memory-mapped and taken up one by one in any case.
