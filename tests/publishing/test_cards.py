@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from huggingface_hub import ModelCard
 
 from motion_offsets.errors import BadInputError
-from motion_offsets.publishing.cards import eval_results, fill_figures, fill_runs, model_card
+from motion_offsets.publishing.cards import eval_results, fill_figures, fill_runs, load_card, model_card
 
 FLOW = {"benchmark": "bsd-motion-flow", "images": 100, "pairs": 300, "reblur_psnr": 35.1239, "motion_mse": 14.5654}
 SCENES = {
@@ -19,6 +20,31 @@ SCENES = {
     "trajectory_error": 2.5,
     "deblur_psnr": None,
 }
+
+
+ROOT = Path(__file__).parents[2]
+CARDS = sorted((ROOT / "model_cards").glob("*.md"))
+
+
+@pytest.mark.parametrize("file", CARDS, ids=lambda file: file.stem)
+def test_a_card_says_what_readers_look_for(file: Path) -> None:
+    card = load_card(file, ModelCard)
+    data = card.data.to_dict()
+    assert data["library_name"] in ("transformers", "diffusers")
+    assert data["pipeline_tag"].startswith("image-to-")
+    assert data["license_link"].startswith("https://")
+    if file.with_suffix(".jpg").is_file():
+        assert data["thumbnail"] == f"https://huggingface.co/OWNER/{file.stem}/resolve/main/example.jpg"
+        assert "](example.jpg)" in card.text
+        assert data["license_link"].endswith("#licence")
+        assert "\n## Licence\n" in card.text
+    assert "[Paper](https://" in card.text
+    assert "https://huggingface.co/spaces/OWNER/motion-offsets" in card.text
+    linked = re.findall(r"\]\(https://huggingface.co/OWNER/([\w-]+)\)", card.text)
+    assert linked
+    assert set(linked) <= {other.stem for other in CARDS} - {file.stem}
+    headings = re.findall(r"^## (.*)$", card.text, re.MULTILINE)
+    assert headings[:2] == ["Limits", "Use"]
 
 
 def run_of(steps: int, before: dict[str, Any] | None = None) -> dict[str, Any]:

@@ -177,7 +177,7 @@ def test_what_must_not_be_published_is_refused(hub: Hub, checkout: Path) -> None
     (motion / "evaluation.json").unlink()
     assert_refused(publish(hub, checkout, "motion"), "motion: has no results for its card")
     (motion / "evaluation.json").write_text(json.dumps(evaluation))
-    for text, said in (("# motion", "has no YAML head"), ("---\n{\n---\n", "is no card"), (None, "no such card")):
+    for text, said in (("# motion", "has no YAML head"), ("---\n{\n---\n", "is not a card"), (None, "no such card")):
         card.unlink() if text is None else card.write_text(text)
         assert_refused(publish(hub, checkout, "motion"), card, said)
     assert hub.requests == []

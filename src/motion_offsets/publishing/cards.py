@@ -33,7 +33,7 @@ def model_card(
         template: a card of ``model_cards/``. A table row that begins with the name of a figure gets its value from
             the evaluations, to the digits that the template shows.
         name: what the model is called on the Hub.
-        evaluations: what ``evaluate`` measured, one dictionary a benchmark.
+        evaluations: what ``evaluate`` measured, one dictionary per benchmark.
         training: what ``train.py`` recorded; its runs become the table between the two comments of :data:`RUNS`.
 
     Raises:
@@ -60,7 +60,9 @@ def load_card(file: Path, kind: Any) -> Any:
         text = file.read_text(encoding="utf-8")
         card = kind(text, ignore_metadata_errors=False)
     except (OSError, ValueError, yaml.YAMLError) as error:
-        raise BadInputError(f"{file}: is no card ({' '.join(str(error).split())[:120]}); mend its YAML head") from None
+        raise BadInputError(
+            f"{file}: is not a card ({' '.join(str(error).split())[:120]}); correct its YAML head"
+        ) from None
     if not card.data.to_dict():
         raise BadInputError(f"{file}: has no YAML head; begin it with one between two lines of ---")
     return card
@@ -122,7 +124,7 @@ def fill_runs(text: str, training: dict[str, Any] | None) -> str:
     while training is not None:
         runs.insert(0, training)
         training = training.get("started_from")
-    rows = ["| run | steps | crops a step | learning rate | seed | minutes |", "| --- " * 6 + "|"]
+    rows = ["| run | steps | crops per step | learning rate | seed | minutes |", "| --- " * 6 + "|"]
     for number, run in enumerate(runs, 1):
         options = run["options"]
         crops = f"{options['batch_size']} of {options['crops']['crop_size']} px"
