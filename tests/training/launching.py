@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stderr, suppress
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from motion_offsets.training.config_files import read_options
-from motion_offsets.training.run import Run
+from motion_offsets.training.run import Run, run_from_command_line
 
 TRAIN = Path(__file__).resolve().parents[2] / "train"
 TINY = ["--batch_size", "2", "--log_every", "1", "--validation_count", "1", "--crops", "{crop_size: 48, margin: 16}"]
@@ -71,6 +75,20 @@ def run_here(*arguments: object) -> Run:
         run.resume()
     run.train()
     return run
+
+
+def train_here(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """``train.py`` as its file starts it, in this process. The test wants the fixture ``_signals``."""
+    command = ["train.py", *(str(argument) for argument in arguments)]
+    code: Any = 0
+    with pytest.MonkeyPatch.context() as patch, redirect_stderr(io.StringIO()) as said:
+        patch.setattr(sys, "argv", command)
+        patch.setenv("ACCELERATE_USE_CPU", "true")
+        try:
+            run_from_command_line()
+        except SystemExit as ended:
+            code = ended.code
+    return subprocess.CompletedProcess(command, code, stderr=said.getvalue())
 
 
 def finished(*arguments: object, **settings: str | int) -> subprocess.CompletedProcess[str]:

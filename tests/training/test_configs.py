@@ -12,7 +12,7 @@ from PIL import Image
 
 pytest.importorskip("accelerate", reason="the extra `train` is not installed")
 
-from launching import TRAIN, train
+from launching import TRAIN, train_here
 from safetensors.torch import load_file
 
 from motion_offsets import EtrajConfig, EtrajModel, MaDmphnConfig, MaDmphnForImageDeblurring
@@ -178,8 +178,9 @@ def test_an_estimator_of_another_trajectory_is_refused(photos: Path, tmp_path: P
         Run(options)
 
 
+@pytest.mark.usefixtures("_signals")
 def test_a_refusal_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
-    done = train("--images", "nowhere", "--output_dir", tmp_path / "run")
+    done = train_here("--images", "nowhere", "--output_dir", tmp_path / "run")
     assert done.returncode == 2
     (line,) = done.stderr.strip().splitlines()
     assert line.startswith("train.py: nowhere: no such folder")

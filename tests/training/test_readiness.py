@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ pytest.importorskip("accelerate", reason="the extra `train` is not installed")
 
 from hub_server import Hub, User
 from huggingface_hub import ModelCard
-from launching import ESTIMATOR, TINY, finished, run_here, train
+from launching import ESTIMATOR, TINY, finished, run_here, train_here
 
 from motion_offsets.errors import BadInputError
 from motion_offsets.training.config_files import read_options
@@ -74,38 +75,49 @@ def test_an_average_of_cut_weights_is_refused(tmp_path: Path, monkeypatch: pytes
         check_surroundings(read_options(given))
 
 
-def test_push_to_hub_wants_a_token_at_the_start(photos: Path, tmp_path: Path) -> None:
+@pytest.fixture
+def hub(_signals: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    """A Hub that knows one user, who is logged in; for this process it is the Hub."""
+    with Hub() as hub:
+        hub.users["hf_test"] = User("tester")
+        monkeypatch.setenv("HF_TOKEN", "hf_test")
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+        monkeypatch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", str(tmp_path / "no-token"))
+        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", hub.endpoint)
+        yield hub
+
+
+def test_push_to_hub_wants_a_token_at_the_start(
+    hub: Hub, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("HF_TOKEN")
     given = ["--images", photos, *TINY, *ESTIMATOR, "--output_dir", tmp_path / "run", "--push_to_hub", "tester/etraj"]
-    done = train(*given, HF_TOKEN="", HF_HOME=str(tmp_path), HF_HUB_OFFLINE="0")
+    done = train_here(*given)
     assert done.returncode == 2
     (line,) = done.stderr.strip().splitlines()
     assert "push_to_hub tester/etraj: nobody is logged in; run hf auth login" in line
     assert not (tmp_path / "run").exists()
 
 
-def test_a_hub_that_is_not_there_is_told_at_the_start(tmp_path: Path) -> None:
-    environment = {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_TOKEN": "hf_test", "HF_HUB_OFFLINE": "0"}
-    done = train("--images", "x", "--push_to_hub", "tester/etraj", HF_HOME=str(tmp_path), **environment)
+def test_a_hub_that_is_not_there_is_told_at_the_start(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
+    done = train_here("--images", "x", "--push_to_hub", "tester/etraj")
     assert done.returncode == 2
     line = done.stderr.strip().splitlines()[-1]
     assert line.startswith("train.py: push_to_hub tester/etraj: the connection to the Hub broke")
     assert "Traceback" not in done.stderr
 
 
-def test_push_to_hub_makes_nothing_when_the_data_is_not_there(tmp_path: Path) -> None:
-    with Hub() as hub:
-        hub.users["hf_test"] = User("tester")
-        given = ["--images", tmp_path / "nowhere", *TINY, *ESTIMATOR, "--push_to_hub", "tester/etraj"]
-        given += ["--output_dir", tmp_path / "run"]
-        environment = {"HF_ENDPOINT": hub.endpoint, "HF_TOKEN": "hf_test", "HF_HUB_OFFLINE": "0"}
-        done = train(*given, HF_HOME=str(tmp_path), **environment)
-        repositories = list(hub.repos)
+def test_push_to_hub_makes_nothing_when_the_data_is_not_there(hub: Hub, tmp_path: Path) -> None:
+    given = ["--images", tmp_path / "nowhere", *TINY, *ESTIMATOR, "--push_to_hub", "tester/etraj"]
+    done = train_here(*given, "--output_dir", tmp_path / "run")
     assert done.returncode == 2
     assert "nowhere: no such folder" in done.stderr
-    assert repositories == []
+    assert list(hub.repos) == []
 
 
 def test_push_to_hub_sends_the_model_and_its_card(photos: Path, tmp_path: Path) -> None:
+    """In a process of its own, which finds the Hub by its environment."""
     with Hub() as hub:
         hub.users["hf_test"] = User("tester")
         environment = {"HF_ENDPOINT": hub.endpoint, "HF_TOKEN": "hf_test", "HF_HUB_OFFLINE": "0"}
@@ -124,21 +136,9 @@ def test_push_to_hub_sends_the_model_and_its_card(photos: Path, tmp_path: Path) 
     assert str(tmp_path) not in card
 
 
-def test_push_to_hub_wants_the_right_to_write_at_the_start(photos: Path, tmp_path: Path) -> None:
-    with Hub() as hub:
-        hub.users["hf_test"] = User("tester")
-        environment = {"HF_ENDPOINT": hub.endpoint, "HF_TOKEN": "hf_test", "HF_HUB_OFFLINE": "0"}
-        given = [
-            "--images",
-            photos,
-            *TINY,
-            *ESTIMATOR,
-            "--output_dir",
-            tmp_path / "run",
-            "--push_to_hub",
-            "other/etraj",
-        ]
-        done = train(*given, HF_HOME=str(tmp_path), **environment)
+def test_push_to_hub_wants_the_right_to_write_at_the_start(hub: Hub, photos: Path, tmp_path: Path) -> None:
+    given = ["--images", photos, *TINY, *ESTIMATOR, "--output_dir", tmp_path / "run", "--push_to_hub", "other/etraj"]
+    done = train_here(*given)
     assert done.returncode == 2
     (line,) = done.stderr.strip().splitlines()
     assert "push_to_hub other/etraj: the Hub refused" in line

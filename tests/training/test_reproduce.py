@@ -23,12 +23,25 @@ from reproduce_tables import TABLES
 from safetensors.numpy import load_file, save_file
 
 from motion_offsets.errors import BadInputError
+from motion_offsets.evaluation import distributed as evaluate
+from motion_offsets.training import run as train
 
+pytestmark = pytest.mark.usefixtures("_signals")
 TINY = ["--warmup_steps", "0", "--batch_size", "1", "--validation_count", "1", "--model", "{base_channels: 4}"]
 
 
-def reproduced(photos: Path, output: Path, *arguments: object, steps: int = 1, limit: int = 1) -> str:
-    """What ``reproduce.py`` prints; what it starts are processes of their own."""
+def run_here(command: list[str]) -> None:
+    """What ``reproduce.py`` starts, in this process."""
+    program = {"train.py": train.main, "evaluate.py": evaluate.main}[command[0]]
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(io.StringIO()):
+        patch.setattr(sys, "argv", command)
+        program()
+
+
+def reproduced(
+    photos: Path, output: Path, *arguments: object, steps: int = 1, limit: int = 1, processes: bool = False
+) -> str:
+    """What ``reproduce.py`` prints; what it starts runs in this process, or in processes of its own as for a user."""
     command = ["reproduce.py", "--images", photos, "--evaluation_images", photos, "--output_dir", output, *arguments]
     command += ["--limit", limit, "--steps", steps, *TINY]
     with pytest.MonkeyPatch.context() as patch, redirect_stdout(io.StringIO()) as said:
@@ -36,6 +49,8 @@ def reproduced(photos: Path, output: Path, *arguments: object, steps: int = 1, l
             patch.setenv(name, value)
         patch.setenv("MOTION_OFFSETS_CACHE", str(output / "cache"))
         patch.setattr(sys, "argv", [str(word) for word in command])
+        if not processes:
+            patch.setattr("reproduce._run", run_here)
         main()
     return said.getvalue()
 
@@ -48,7 +63,7 @@ def figures(output: Path, row: str) -> dict:
 def done(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """The row "supervised", and what was printed."""
     output = tmp_path_factory.mktemp("reproduce")
-    return output, reproduced(photos, output, "--rows", "supervised")
+    return output, reproduced(photos, output, "--rows", "supervised", processes=True)
 
 
 @pytest.fixture

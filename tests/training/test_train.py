@@ -23,11 +23,10 @@ from launching import (
     ESTIMATOR,
     TINY,
     TRAIN,
-    finished,
     logged,
     run_here,
     said_until,
-    train,
+    train_here,
     training,
 )
 
@@ -206,7 +205,7 @@ def test_training_on_pairs_validates_on_pairs(photos: Path, pairs: Path, tmp_pat
 
 def test_a_loss_that_is_not_finite_stops_the_run(photos: Path, tmp_path: Path) -> None:
     common = ["--images", photos, *TINY, *ESTIMATOR, "--checkpoint_every", "1", "--steps", "9"]
-    done = train(*common, "--learning_rate", "1e30", "--output_dir", tmp_path)
+    done = train_here(*common, "--learning_rate", "1e30", "--output_dir", tmp_path)
     assert done.returncode == 1
     line = done.stderr.strip().splitlines()[-1]
     assert "step 2: not a finite number: loss, " in line
@@ -285,7 +284,7 @@ def test_another_models_checkpoint_is_refused(photos: Path, tmp_path: Path) -> N
 
 def test_bfloat16_trains(photos: Path, tmp_path: Path) -> None:
     common = ["--images", photos, "--validation_images", photos, *TINY, *ESTIMATOR, "--steps", "2"]
-    finished(*common, "--mixed_precision", "bf16", "--output_dir", tmp_path)
+    run_here(*common, "--mixed_precision", "bf16", "--output_dir", tmp_path)
     assert logged(tmp_path)[-1]["validation_reblur_psnr"] > 10
 
 
