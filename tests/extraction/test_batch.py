@@ -83,7 +83,7 @@ def test_killed_run_is_taken_up_and_every_photo_is_done_once(models: Path, photo
     out = tmp_path / "out"
     # What a kill between the writing and the renaming leaves.
     (out / ".p11.0123abcd.partial" / "frames").mkdir(parents=True)
-    with start(models, photos, out, "--frames", 60) as process:
+    with start(models, photos, out, "--frames", 120) as process:
         for _ in range(4):
             assert " -> " in process.stdout.readline()
         process.kill()
@@ -94,7 +94,7 @@ def test_killed_run_is_taken_up_and_every_photo_is_done_once(models: Path, photo
     lines = (out / "manifest.jsonl").read_text().splitlines(keepends=True)
     (out / "manifest.jsonl").write_text("".join(lines[:3]) + lines[3][:20])
 
-    result = run(models, photos, out, "--frames", 60)
+    result = run(models, photos, out, "--frames", 120)
     assert result.exit_code == 0, result.output
     assert sum("was there" in line for line in result.stdout.splitlines()) == len(before) >= sum(entered.values())
     assert done(out) == EVERY_PHOTO_ONCE

@@ -139,8 +139,8 @@ def test_evaluate_draws_the_photos_that_are_named(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--picture_photos", "a.png"], "--picture_photos and --compare are for pictures; give --pictures FOLDER"),
-        (["--compare", "map"], "--picture_photos and --compare are for pictures"),
+        (["--picture_photos", "a.png"], "`picture_photos` and `compare` are for pictures; give `pictures` FOLDER"),
+        (["--compare", "map"], "`picture_photos` and `compare` are for pictures"),
         (
             ["--pictures", "new", "--picture_photos", "a.png"],
             "a.png: is none of the 3 photos .* such as astronaut.png",

@@ -180,7 +180,7 @@ def test_another_run_in_the_same_folder_is_refused(
     checkpoint = tmp_path / "checkpoints" / "step-0000009"
     checkpoint.mkdir(parents=True)
     monkeypatch.setattr(sys, "argv", ["train.py", "--images", str(photos), "--output_dir", str(tmp_path)])
-    with pytest.raises(BadInputError, match="holds the checkpoints of another run; give --resume true"):
+    with pytest.raises(BadInputError, match="holds the checkpoints of another run; give `resume` true"):
         main()
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoints"]
     assert checkpoint.is_dir()
@@ -210,7 +210,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(photos: Path, tmp_path: Path) -
     line = done.stderr.strip().splitlines()[-1]
     assert "step 2: not a finite number: loss, " in line
     assert "of crops 2 to 3." in line
-    assert "lower learning_rate" in line
+    assert "with --resume true and a lower --learning_rate" in line
     assert "Traceback" not in done.stderr
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-0000001"]
 
@@ -236,7 +236,7 @@ def test_a_signal_saves_a_checkpoint(processes: int, number: signal.Signals, pho
         code = process.wait()
     (checkpoint,) = (tmp_path / "checkpoints").iterdir()
     step = json.loads((checkpoint / "progress.json").read_text())["steps"]
-    assert f"stopped at step {step}; go on with --resume true" in said
+    assert f"stopped at step {step}; go on with resume true" in said
     if not processes:
         assert code == 128 + number
         assert "Traceback" not in said

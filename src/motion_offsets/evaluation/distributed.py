@@ -73,7 +73,7 @@ class RowFiles:
                 if entry["kind"] != self.kind:
                     raise BadInputError(
                         f"{file}: holds rows of another model, benchmark, data set, precision or version; delete it, "
-                        "or give another --output"
+                        "or give another `output`"
                     )
                 number = entry["number"]
                 if number < len(self.benchmark) and entry["rows"][0]["photo"] == self.benchmark.name(number):
@@ -142,7 +142,7 @@ def main() -> None:
     asked = asked_by(options)
     benchmark = open_benchmark(options.benchmark, asked, options.deblurrer)
     if options.output.suffix != ".json":
-        raise BadInputError(f"--output {options.output}: has no suffix .json; give a name such as result.json")
+        raise BadInputError(f"`output` {options.output}: has no suffix .json; give a name such as result.json")
     check_output_folder(options.output.parent)
     if options.figure is not None:
         from .report.motion_curves import check_matplotlib
@@ -224,7 +224,7 @@ def _picture_maker(
     """What draws the pictures that are asked for, once all is measured; what cannot be drawn is refused now."""
     if options.pictures is None:
         if options.picture_photos is not None or options.compare:
-            raise BadInputError("--picture_photos and --compare are for pictures; give --pictures FOLDER, too")
+            raise BadInputError("`picture_photos` and `compare` are for pictures; give `pictures` FOLDER, too")
         return lambda: None
     from .report.pictures import chosen_photos, draw_pictures, load_compared
 

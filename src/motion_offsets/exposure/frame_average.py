@@ -10,6 +10,7 @@ from typing import TypeAlias
 import numpy as np
 
 from ..errors import BadInputError
+from .srgb import linear_to_srgb, srgb_to_linear
 
 Gamma: TypeAlias = float | str | None
 """``None`` averages the encoded values, a number the values to its power, ``"srgb"`` linear light by sRGB's curve."""
@@ -43,7 +44,7 @@ def _linear_levels(gamma: Gamma) -> np.ndarray:
     if gamma is None:
         linear = encoded
     elif isinstance(gamma, str):
-        linear = np.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4)
+        linear = srgb_to_linear(encoded)
     else:
         linear = encoded**gamma
     return linear.astype(np.float32)
@@ -55,5 +56,5 @@ def encode(linear: np.ndarray, gamma: Gamma) -> np.ndarray:
         return linear
     linear = np.clip(linear, 0, 1)
     if isinstance(gamma, str):
-        return np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
+        return linear_to_srgb(linear)
     return linear ** (1 / gamma)

@@ -76,7 +76,7 @@ def extract_photo(
     on_step: OnStep,
     sharp: Path | None = None,
 ) -> dict[str, Any]:
-    """Extract one photo into the folder ``target``; see DESIGN, section 6, for what it then holds.
+    """Extract one photo into the folder ``target``; ``docs/guides/photo.md`` lists the files it then holds.
 
     Nothing of the size of all frames is ever in memory: frames are made, written and encoded one by one.
 

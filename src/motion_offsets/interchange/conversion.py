@@ -65,7 +65,7 @@ def convert(
     graph = find_graph_model(path)
     if graph is not None:
         if trajectory is not None or num_stacks is not None:
-            raise BadInputError(f"{graph}: MAXIM has no trajectory and no stacks; leave --trajectory and --stacks out")
+            raise BadInputError(f"{graph}: MAXIM has neither; leave `trajectory` and `num_stacks` out")
         return convert_maxim(graph)
     if path.is_dir() and not (path / MOTION_ETR_FILE).is_file():
         if trajectory is not None:

@@ -188,7 +188,7 @@ def write_errors(partial: Path) -> Iterator[None]:
         reason = " ".join(str(error).split())[:160]
         raise BadInputError(
             f"{partial.parent}: cannot be written ({reason}); make room, then go on from the last whole checkpoint "
-            "with --resume true"
+            "with `resume` true"
         ) from error
 
 

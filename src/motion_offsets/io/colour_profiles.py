@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image, ImageCms
 
 from ..errors import BadInputError
+from ..exposure.srgb import linear_to_srgb, srgb_to_linear
 
 try:
     import imagecodecs
@@ -253,11 +254,7 @@ def _to_xyz(primaries: tuple[float, ...]) -> np.ndarray:
 def _decoded(values: np.ndarray, gamma: float) -> np.ndarray:
     if gamma:
         return values**gamma
-    return np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
-
-
-def _encoded(linear: np.ndarray) -> np.ndarray:
-    return np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
+    return srgb_to_linear(values)
 
 
 def array_to_srgb(values: np.ndarray, colours: Colours) -> np.ndarray:
@@ -269,10 +266,10 @@ def array_to_srgb(values: np.ndarray, colours: Colours) -> np.ndarray:
         return np.repeat(values, 3, axis=2) if grey else values
     linear = _decoded(values, colours.space.gamma)
     if grey:  # whatever the primaries, grey is grey
-        return np.repeat(_encoded(linear).astype(np.float32), 3, axis=2)
+        return np.repeat(linear_to_srgb(linear).astype(np.float32), 3, axis=2)
     matrix = np.linalg.inv(_to_xyz(_SRGB)) @ _to_xyz(colours.space.primaries)
     linear = np.clip(linear @ matrix.T.astype(np.float32), 0, 1)
-    return _encoded(linear).astype(np.float32)
+    return linear_to_srgb(linear).astype(np.float32)
 
 
 def _by_profile(values: np.ndarray, icc: bytes) -> np.ndarray:

@@ -148,6 +148,6 @@ def read_evaluations(folder: Path) -> list[dict[str, Any]]:
         except ValueError:
             evaluation = None
         if not isinstance(evaluation, dict):
-            raise BadInputError(f"{file}: holds no figures; write it with evaluate --output")
+            raise BadInputError(f"{file}: holds no figures; write it with `motion-offsets evaluate`")
         found.append(evaluation)
     return found

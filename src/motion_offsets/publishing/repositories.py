@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, get_token
+from huggingface_hub import HfApi, get_token
 from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
 from huggingface_hub.hf_api import RepoFile
 from huggingface_hub.utils import validate_repo_id
@@ -125,13 +126,12 @@ def publish(api: HfApi, change: Change, tag: str, private: bool | None = None) -
             change.head = api.repo_info(**shared).sha
         elif private is not None and private != change.private:
             api.update_repo_settings(**shared, private=private)
-        files = publication.files()
-        operations = [CommitOperationAdd(path, str(files[path])) for path in change.changed]
-        removals = [CommitOperationDelete(path) for path in change.deleted]
-        if operations or removals:
-            commit = api.create_commit(
+        if change.changed or change.deleted:
+            commit = api.upload_folder(
                 **shared,
-                operations=[*operations, *removals],
+                folder_path=publication.folder,
+                allow_patterns=[glob.escape(path) for path in change.changed],
+                delete_patterns=[glob.escape(path) for path in change.deleted],
                 commit_message=f"{publication.name} {tag}",
                 parent_commit=change.head,  # refused if somebody else has written meanwhile
             ).commit_url

@@ -1,4 +1,8 @@
-"""One command in several processes, as ``accelerate launch`` and ``torchrun`` start them."""
+"""One command in several processes, as ``accelerate launch`` and ``torchrun`` start them.
+
+``accelerate.PartialState`` does not do the same: the commands work without accelerate (extra ``train``), and it would
+open NCCL, which needs a GPU per process, where only exit codes are exchanged.
+"""
 
 from __future__ import annotations
 

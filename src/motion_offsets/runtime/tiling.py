@@ -157,13 +157,13 @@ def run_tiled(
         maps = function(*(image[..., top:bottom, left:right] for image in images)).float()
         if blended is None:
             blended = maps.new_zeros(*maps.shape[:-2], height, width)
-        place = (..., slice(top, bottom), slice(left, right))
+        tile = (..., slice(top, bottom), slice(left, right))
         weights = (row_weights[row][:, None] * column_weights[column][None, :]).to(maps.device)
         if agree is not None:
-            seen = covered[place]
-            maps = torch.where(seen > 0, agree(maps, blended[place] / seen.clamp(min=1e-20)), maps)
+            seen = covered[tile]
+            maps = torch.where(seen > 0, agree(maps, blended[tile] / seen.clamp(min=1e-20)), maps)
             seen += weights
-        blended[place].addcmul_(maps, weights)
+        blended[tile].addcmul_(maps, weights)
         if on_tile is not None:
             on_tile(index + 1, total)
     assert blended is not None

@@ -36,7 +36,7 @@ from .saving import (
     PROGRESS_FILE,
     check_same_run,
     checkpoints,
-    described,
+    config_record,
     forget_after,
     push,
     rotate,
@@ -138,7 +138,7 @@ class Run:
                 self.save_checkpoint()
             if stopping:
                 self.accelerator.end_training()
-                tqdm.write(f"stopped at step {self.step}; go on with --resume true", file=sys.stderr)
+                tqdm.write(f"stopped at step {self.step}; go on with resume true", file=sys.stderr)
                 sys.exit(stop.exit_code)
 
     def _batches(self) -> Iterator[dict[str, torch.Tensor]]:
@@ -191,8 +191,8 @@ class Run:
         found = [one for one in gather_object([mine]) if one]
         raise NotFiniteError(
             f"step {self.step + 1}: not a finite number: {'; '.join(found)}. No weight was changed by it. Go on from "
-            f"the last checkpoint in {self.output / 'checkpoints'} with --resume true and a lower learning_rate, set "
-            "max_gradient_norm, or take bf16 or no mixed_precision in place of fp16"
+            f"the last checkpoint in {self.output / 'checkpoints'} with `resume` true and a lower `learning_rate`, "
+            "set max_gradient_norm, or take bf16 or no mixed_precision in place of fp16"
         )
 
     def _any_process(self, value: bool) -> bool:
@@ -304,14 +304,14 @@ class Run:
         return {
             "stage": self.options.stage,
             "crops_per_step": self.crops_per_step,
-            "model": described(self.stage.model),
+            "model": config_record(self.stage.model),
         }
 
     def resume(self) -> None:
         """Go on from the last complete checkpoint in ``output_dir``."""
         found = checkpoints(self.output)
         if not found:
-            raise BadInputError(f"{self.output}: no checkpoint to resume from; leave out --resume to start")
+            raise BadInputError(f"{self.output}: no checkpoint to resume from; leave out `resume` to start")
         state = json.loads((found[-1] / PROGRESS_FILE).read_text())
         if "kind" not in state:
             raise BadInputError(f"{found[-1]}: was written by an earlier train.py; go on with that one, or start anew")
@@ -346,8 +346,8 @@ def main() -> None:
     options = read_options(sys.argv[1:])
     if not options.resume and checkpoints(Path(options.output_dir)):
         raise BadInputError(
-            f"{options.output_dir}: holds the checkpoints of another run; give --resume true to go on with it, or "
-            "another --output_dir"
+            f"{options.output_dir}: holds the checkpoints of another run; give `resume` true to go on with it, or "
+            "another `output_dir`"
         )
     check_surroundings(options)
     keep_freed_memory()
@@ -365,5 +365,5 @@ def run_from_command_line() -> None:
         print(f"train.py: {name_arguments(str(error), '--{}'.format)}", file=sys.stderr)
         sys.exit(2)
     except NotFiniteError as error:
-        print(f"train.py: {error}", file=sys.stderr)
+        print(f"train.py: {name_arguments(str(error), '--{}'.format)}", file=sys.stderr)
         sys.exit(1)

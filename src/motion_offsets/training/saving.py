@@ -50,7 +50,7 @@ def forget_after(log: Path, step: int) -> None:
     os.replace(partial, log)
 
 
-def described(model: PreTrainedModel) -> dict[str, Any]:
+def config_record(model: PreTrainedModel) -> dict[str, Any]:
     """A model's config as plain JSON."""
     return json.loads(model.config.to_json_string(use_diff=False))
 
@@ -111,7 +111,7 @@ def _card(model: PreTrainedModel, options: TrainingOptions, record: dict[str, An
         pipeline_tag="image-to-image",
         tags=["motion-blur", "exposure-trajectory", model.config.model_type],
     )
-    place = options.push_to_hub or "./model"
+    source = options.push_to_hub or "./model"
     weights = sum(parameter.numel() for parameter in model.parameters())
     shown = {**options.record(), "steps": record["steps"]}
     photos = ", ".join([*shown["images"], *shown["pairs"]])
@@ -122,7 +122,7 @@ def _card(model: PreTrainedModel, options: TrainingOptions, record: dict[str, An
         f"parameters, float16, trained by `train/train.py` for {record['steps']:,} steps on {photos}. `training.json` "
         "holds every option of the run.\n\n"
         f"```python\nfrom motion_offsets import {type(model).__name__}\n\n"
-        f'model = {type(model).__name__}.from_pretrained("{place}").eval()\n```\n\n'
+        f'model = {type(model).__name__}.from_pretrained("{source}").eval()\n```\n\n'
         "## Figures\n\n"
         + (
             f"On validation data during training:\n\n| figure | value |\n| --- | --- |\n{figures}"

@@ -7,6 +7,8 @@ from functools import lru_cache
 
 import numpy as np
 
+from ..exposure.srgb import linear_to_srgb
+
 # Lightness, chroma and hue (OKLCH) of the time colours: blue over magenta and orange to pale yellow, ever lighter.
 _TIME_STOPS = ((0.67, 0.18, 262.0), (0.68, 0.24, 322.0), (0.74, 0.18, 390.0), (0.84, 0.16, 435.0), (0.94, 0.14, 465.0))
 
@@ -102,5 +104,5 @@ def _oklab_to_srgb(lab: np.ndarray) -> np.ndarray:
         ]
     )
     linear = np.clip((lab @ to_cone_roots.T) ** 3 @ to_linear.T, 0, 1)
-    encoded = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
+    encoded = linear_to_srgb(linear)
     return np.rint(encoded * 255).astype(np.uint8)

@@ -193,7 +193,7 @@ def run_benchmark(
     """All numbers of a benchmark, and its figures.
 
     Args:
-        benchmark: the questions.
+        benchmark: the photos, and what is measured on each.
         pipeline: estimator and, if there is one, deblurrer, just as a user runs them.
         dtype: autocast type of the networks, ``None`` for none.
         on_row: called with the number of rows done and of all.

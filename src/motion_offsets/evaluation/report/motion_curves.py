@@ -41,14 +41,14 @@ def draw_motion_curves(rows: Sequence[Row], path: Path) -> None:
     ]
     panels = [(axis, lines) for axis, lines in panels if lines]
     figure = Figure(figsize=(5 * len(panels), 4), layout="constrained")
-    for place, (axis, lines) in zip(np.ravel(figure.subplots(1, len(panels))), panels, strict=True):
+    for axes, (label, lines) in zip(np.ravel(figure.subplots(1, len(panels))), panels, strict=True):
         for name, text in lines.items():
             values = np.array([np.nan if row[name] is None else row[name] for row in rows], dtype=np.float64)
             middle = [(np.median(lengths[group]), np.nanmedian(values[group])) for group in groups]
-            (line,) = place.plot(*np.transpose(middle), marker="o", label=text)
-            place.scatter(lengths, values, s=6, alpha=0.3, color=line.get_color())
-        place.set_xlabel("mean length of the motion, px")
-        place.set_ylabel(axis)
-        place.legend()
+            (line,) = axes.plot(*np.transpose(middle), marker="o", label=text)
+            axes.scatter(lengths, values, s=6, alpha=0.3, color=line.get_color())
+        axes.set_xlabel("mean length of the motion, px")
+        axes.set_ylabel(label)
+        axes.legend()
     with whole_file(path, (".png",)) as partial:
         figure.savefig(partial, dpi=120)

@@ -246,7 +246,7 @@ def _telling_places(example: Example) -> list[tuple[int, int, int]]:
     ]
     places = []
     for _ in range(2):
-        y, x = (int(place) for place in np.unravel_index(loss.argmax(), loss.shape))
+        y, x = (int(index) for index in np.unravel_index(loss.argmax(), loss.shape))
         places.append((x, y, side))
         loss[max(0, y - side) : y + side, max(0, x - side) : x + side] = -1
     return places
