@@ -180,7 +180,7 @@ def textured(width: int, height: int, seed: int) -> np.ndarray:
     generator = np.random.default_rng(seed)
     coarse = Image.fromarray(generator.integers(0, 256, (height // 16, width // 16, 3), dtype=np.uint8))
     smooth = np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC))
-    return np.uint8(np.clip(smooth + generator.normal(0, 2, smooth.shape), 0, 255))
+    return np.clip(smooth + generator.normal(0, 2, smooth.shape), 0, 255).astype(np.uint8)
 
 
 def main() -> None:

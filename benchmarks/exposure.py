@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from timing import copy_bandwidth, gpu_medians, medians
@@ -76,10 +77,11 @@ def on_gpu(size: int, samples: int, reach: float, rounds: int) -> dict[str, obje
     with torch.no_grad():
         apart = float((ways["fused"]() - ways["offset_by_offset"]()).abs().max())
         forward = gpu_medians(ways, rounds)
-    training = gpu_medians(
-        {name: lambda way=way: torch.autograd.grad(way(), (sharp, points), gradient) for name, way in ways.items()},
-        rounds,
-    )
+
+    def both_ways(way: Callable[[], Tensor]) -> Callable[[], object]:
+        return lambda: torch.autograd.grad(way(), (sharp, points), gradient)
+
+    training = gpu_medians({name: both_ways(way) for name, way in ways.items()}, rounds)
     moved, bandwidth = bytes_to_move(sharp, points), copy_bandwidth()
     return {
         "size": f"8x3x{size}x{size}, N {samples}",
@@ -124,7 +126,7 @@ def main() -> None:
         return lambda: way(learned).sum().backward()
 
     with torch.no_grad():
-        forward = medians({name: lambda way=way: way(points) for name, way in ways.items()}, arguments.rounds)
+        forward = medians({name: partial(way, points) for name, way in ways.items()}, arguments.rounds)
     training = medians({name: both_ways(way) for name, way in ways.items()}, arguments.rounds)
     report: dict[str, object] = {
         "size": f"{arguments.batch}x3x{arguments.size}x{arguments.size}, N {arguments.samples}",

@@ -42,6 +42,7 @@ def make_photos(folder: Path, number: int, size: tuple[int, int]) -> None:
 def one_after_the_other(pipe: BlurToVideoPipeline, items: list[Item], out: Path, settings: ExtractionSettings) -> None:
     """The plain loop."""
     for item in items:
+        assert isinstance(item.photo, Path)  # of a folder, not of a data set
         extract_photo(pipe, item.photo, out / item.result, settings, lambda *step: None)
 
 

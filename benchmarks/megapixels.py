@@ -19,7 +19,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from motion_offsets import BlurToVideoPipeline
@@ -98,7 +98,7 @@ def computed(height: int, width: int, memory: float, pipe: BlurToVideoPipeline) 
     return parts
 
 
-def run_child(folder: Path, *arguments: object) -> dict[str, object]:
+def run_child(folder: Path, *arguments: object) -> dict[str, Any]:
     command = [sys.executable, __file__, *(str(argument) for argument in arguments), "--folder", str(folder)]
     finished = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     return json.loads(finished.stdout.splitlines()[-1])

@@ -16,6 +16,7 @@ import importlib.util
 import json
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import torch
 from timing import gpu_medians, gpu_peak_mb, medians, peak_mb
@@ -80,6 +81,10 @@ def on_gpu(channels: int, reach: float, rounds: int) -> dict[str, object]:
     return report
 
 
+def _channels_last(layer: Any) -> nn.Conv2d:
+    return layer.to(memory_format=torch.channels_last)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=2)
@@ -93,9 +98,10 @@ def main() -> None:
         keep_freed_memory()
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(0)
-    channels, report = arguments.channels, {}
+    channels: int = arguments.channels
+    report: dict[str, Any] = {}
     layers = {"conv": nn.Conv2d(channels, channels, 3, padding=1)}
-    layers["conv_channels_last"] = nn.Conv2d(channels, channels, 3, padding=1).to(memory_format=torch.channels_last)
+    layers["conv_channels_last"] = _channels_last(nn.Conv2d(channels, channels, 3, padding=1))
     weight, bias = layers["conv"].weight, layers["conv"].bias
 
     x = torch.randn(1, channels, 720, 1280)

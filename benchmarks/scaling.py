@@ -55,7 +55,9 @@ def plan(
     repeated = work / DAY * kills_per_machine_day * 3 * seconds_per_photo
     hours = (work + repeated) / HOUR
     terabytes = None if megabytes_per_photo is None else photos * megabytes_per_photo / 1e6
-    priced = terabytes is not None and price_per_terabyte_month is not None
+    storage = None
+    if terabytes is not None and price_per_terabyte_month is not None:
+        storage = terabytes * price_per_terabyte_month
     return Plan(
         photos=photos,
         machine_hours=hours,
@@ -63,7 +65,7 @@ def plan(
         repeated_hours=repeated / HOUR,
         compute_cost=None if price_per_hour is None else hours * price_per_hour,
         terabytes=terabytes,
-        storage_cost_per_month=terabytes * price_per_terabyte_month if priced else None,
+        storage_cost_per_month=storage,
     )
 
 

@@ -6,12 +6,12 @@ import resource
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 
 
-def medians(calls: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
+def medians(calls: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
     """Median seconds of each call over the rounds; within a round the calls take turns."""
     times: dict[str, list[float]] = {name: [] for name in calls}
     for number in range(rounds + 1):
@@ -29,7 +29,7 @@ def peak_mb() -> float:
     return peak / (1e6 if sys.platform == "darwin" else 1e3 / 1.024)
 
 
-def gpu_medians(calls: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
+def gpu_medians(calls: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
     """Median seconds of each call on the GPU by its own clock; within a round the calls take turns.
 
     Before each call a quarter of a gigabyte is cleared: this empties the cache of what the last call left in it, and
