@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from commands import assert_refused, run
 
 from motion_offsets.cli.arguments import check_not_photos, picture_targets
 from motion_offsets.errors import BadInputError
@@ -41,6 +42,18 @@ def test_nothing_found_is_bad_input(folder: Path, tmp_path: Path) -> None:
         find_photos([str(tmp_path / "empty")])
     with pytest.raises(BadInputError, match="no file matches"):
         find_photos([str(folder / "*.tif")])
+
+
+def test_a_web_address_is_told_as_it_was_given(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    address = "https://example.org/a//b.jpg"
+    for command in ("extract", "deblur", "trajectories"):
+        assert_refused(run(command, folder / "a.png", address, "-o", folder / "out"), f"{address}: is a web address")
+    assert_refused(run("evaluate", "unblurred", "--images", address), f"{address}: is a web address")
+    assert not (folder / "out").exists()
+    monkeypatch.chdir(folder)
+    (folder / "https:" / "example.org").mkdir(parents=True)
+    (folder / "https:" / "example.org" / "b.jpg").touch()
+    assert find_photos(["https://example.org/b.jpg"]) == [Path("https:/example.org/b.jpg")]
 
 
 @pytest.mark.parametrize(

@@ -204,6 +204,18 @@ def test_only_the_documented_endpoints_are_public(client: Client) -> None:
     assert set(client.view_api(return_format="dict")["named_endpoints"]) == {"/extract", "/deblur", "/trajectories"}
 
 
+def test_pictures_tell_the_place_of_a_photo_only_if_asked(client: Client, small_photo: Path, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0132], exif[0x8825] = "2024:05:06 07:08:09", {1: "N", 2: (59.0, 30.0, 0.0)}
+    with Image.open(small_photo) as picture:
+        picture.save(tmp_path / "photo.jpg", exif=exif)
+    for options in ({}, {"location": True}):
+        sharp = client.predict(handle_file(tmp_path / "photo.jpg"), api_name="/deblur", **options)
+        with Image.open(sharp) as picture:
+            assert picture.getexif()[0x0132] == "2024:05:06 07:08:09"
+            assert bool(picture.getexif().get_ifd(0x8825)) == bool(options)
+
+
 def test_the_address_of_an_upload_is_taken_for_its_path(
     server: Any, client: Client, trap: str, small_photo: Path, tmp_path: Path
 ) -> None:

@@ -1,13 +1,18 @@
 import os
+import zipfile
+from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from motion_offsets import BadInputError
 from motion_offsets.demo import rendering
 from motion_offsets.demo.answers import Answer
 from motion_offsets.demo.limits import Limits
+from motion_offsets.demo.photos import metadata_of
 from motion_offsets.demo.rendering import ClipSettings, Workplace
 
 
@@ -45,6 +50,24 @@ def test_frames_move_the_sharp_picture_along_the_paths() -> None:
     np.testing.assert_array_equal(middle, answer.sharp)
     np.testing.assert_array_equal(start[:, 4:], answer.sharp[:, :-4])  # read four pixels to the left
     np.testing.assert_array_equal(end[:, :-4], answer.sharp[:, 4:])
+
+
+def test_files_keep_date_and_camera_and_the_place_if_wanted(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0110], exif[0x0132] = "Model 1", "2024:05:06 07:08:09"
+    exif[0x8825] = {1: "N", 2: (59.0, 30.0, 0.0)}
+    photo = tmp_path / "photo.jpg"
+    Image.new("RGB", (48, 32)).save(photo, exif=exif, dpi=(300, 300))
+    answer = replace(_answer(48, 32), metadata=metadata_of(str(photo)))
+    for location in (False, True):
+        with zipfile.ZipFile(rendering.frames_zip(answer, ClipSettings(2), tmp_path, location)) as archive:
+            frame = BytesIO(archive.read("frame-0001.png"))
+        for file in (rendering.sharp_png(answer, tmp_path, location), frame):
+            with Image.open(file) as picture:
+                told = picture.getexif()
+                assert (told[0x0110], told[0x0132]) == ("Model 1", "2024:05:06 07:08:09")
+                assert bool(told.get_ifd(0x8825)) == location
+                assert "dpi" not in picture.info, "the file may be smaller than the photo"
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from commands import assert_refused
+from commands import run as command
 from PIL import Image
 
 from motion_offsets.data.scenes.motion_flow import sample_flow
@@ -80,6 +82,19 @@ def motionless() -> BlurToVideoPipeline:
     for parameter in estimator.parameters():
         torch.nn.init.zeros_(parameter)
     return BlurToVideoPipeline(estimator=estimator, processor=MotionOffsetsImageProcessor())
+
+
+def test_arguments_are_refused_before_any_progress(photos: Path, models: dict[str, str], tmp_path: Path) -> None:
+    given = ["bsd-dynamic", "--images", photos, "--model", models["model"], "--deblurrer", models["deblurrer"]]
+    for wrong, said in (
+        (("--refine-steps", -1), "-1"),
+        (("--device", "tpu"), "tpu"),
+        (("--dtype", "float8"), "float8"),
+        (("--deblurrer", tmp_path / "none"), "none"),
+        (("--limit", 0), "limit"),
+        (("--output", tmp_path / "gone" / "result.json"), "result.json"),
+    ):
+        assert_refused(command("evaluate", *given, *wrong), said)
 
 
 def without_seconds(result: dict) -> dict:

@@ -11,7 +11,7 @@ import pytest
 COMMON = """
 import resource
 import torch
-from motion_offsets.runtime.allocation import keep_freed_memory, keep_while
+from motion_offsets.runtime.allocation import give_back_free_memory, keep_freed_memory, keep_while
 
 def faults():
     for _ in range(16):  # until there is enough memory to go round
@@ -27,6 +27,7 @@ def held():
 
 """
 TURNS = "print(faults(), keep_freed_memory(), faults(), held(), keep_freed_memory(False), held())"
+AT_REST = "keep_freed_memory(); faults(); kept = held(); give_back_free_memory(); print(kept, held(), faults())"
 ROOM = "keep_freed_memory(); keep_while(False); tight = faults(); keep_while(True); print(tight, faults())"
 UNASKED = "keep_while(True); print(faults())"
 PAGES = 4 * (1 << 26) // 65536  # even with pages of 64 KB
@@ -48,6 +49,12 @@ def test_freed_tensors_are_reused_until_told_otherwise() -> None:
     assert int(before) >= PAGES
     assert int(meanwhile) < PAGES / 100
     assert int(held) - int(left) >= 1 << 26
+
+
+def test_at_rest_it_is_given_back_and_then_kept_again() -> None:
+    kept, at_rest, afterwards = map(int, printed(AT_REST))
+    assert kept - at_rest >= 1 << 26
+    assert afterwards < PAGES / 100
 
 
 def test_kept_only_while_there_is_room() -> None:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ..errors import BadInputError
 from ..exposure.trajectories import offsets_at
+from ..io.photo_metadata import NO_METADATA, PhotoMetadata
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class Answer:
         trajectory: one of :data:`~motion_offsets.exposure.trajectories.TRAJECTORIES`.
         num_samples: N, the number of samples of the exposure.
         consistency: see :class:`~motion_offsets.exposure.consistency.Consistency`.
+        metadata: what the photo's file tells beside its pixels, for the files made from it.
     """
 
     photo: np.ndarray
@@ -38,6 +40,7 @@ class Answer:
     trajectory: str
     num_samples: int
     consistency: dict[str, Any]
+    metadata: PhotoMetadata = NO_METADATA
 
     @property
     def width(self) -> int:

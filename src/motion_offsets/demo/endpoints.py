@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import gradio as gr
@@ -9,6 +10,7 @@ import gradio as gr
 from . import rendering, words
 from .faults import plainly
 from .networks import find, find_motion
+from .photos import metadata_of
 from .rendering import ClipSettings
 from .service import FIRST_DENSITY, REFINE_STEPS, Service
 
@@ -34,28 +36,30 @@ class Endpoints:
         model: str,
         refine: bool,
         safe: bool,
+        location: bool,
         request: gr.Request,
     ) -> tuple[Any, ...]:
         """Recover what moved while the shutter of a motion-blurred photo was open: a slow-motion clip, the sharp
         frame, the motion drawn over the photo, the motion as numbers, and a report that says how far to trust it.
         With refine, the motion is fitted to the photo, which is slower; with safe, the sharp frame keeps only changes
-        that the motion explains."""
+        that the motion explains; with location, it tells where the photo was taken, if the photo does."""
         service = self._service
         settings = ClipSettings(frames, fps, bool(back_and_forth))
         settings.check(service.limits)
         with service.job(request):
-            answer = find(
+            found = find(
                 service.checked_model(model),
                 service.opened(photo, detail),
                 service.limits.memory,
                 REFINE_STEPS if refine else 0,
                 bool(safe),
             )
+            answer = replace(found, metadata=metadata_of(photo))
             folder = service.workplace.new_folder()
             drawn = rendering.trajectories(answer.photo, answer.control_points, answer.model, FIRST_DENSITY, folder)
             files = (
                 rendering.clip(answer, settings, folder),
-                rendering.sharp_png(answer, folder),
+                rendering.sharp_png(answer, folder, bool(location)),
                 drawn,
                 rendering.offsets_npz(answer, settings, folder),
             )
@@ -74,14 +78,15 @@ class Endpoints:
         return report, *(str(path) for path in files)
 
     @plainly
-    def deblur(self, photo: str | None, detail: int, safe: bool, request: gr.Request) -> str:
+    def deblur(self, photo: str | None, detail: int, safe: bool, location: bool, request: gr.Request) -> str:
         """Make the sharp frame of a motion-blurred photo, the scene in the middle of the exposure, as PNG. With safe,
-        it keeps only changes that the motion explains."""
+        it keeps only changes that the motion explains; with location, it tells where the photo was taken."""
         service = self._service
         with service.job(request):
             picture = service.opened(photo, detail)
-            answer = find(service.default_model, picture, service.limits.memory, safe=bool(safe))
-            return str(rendering.sharp_png(answer, service.workplace.new_folder()))
+            found = find(service.default_model, picture, service.limits.memory, safe=bool(safe))
+            answer = replace(found, metadata=metadata_of(photo))
+            return str(rendering.sharp_png(answer, service.workplace.new_folder(), bool(location)))
 
     @plainly
     def trajectories(self, photo: str | None, density: float, detail: int, request: gr.Request) -> str:

@@ -90,6 +90,7 @@ class Jobs:
     def __init__(self) -> None:
         self._jobs: dict[str, set[Job]] = {}
         self._lock = threading.Lock()
+        self.finished = 0
 
     @contextmanager
     def running(self, visitor: str, job: Job) -> Iterator[Job]:
@@ -100,6 +101,7 @@ class Jobs:
                 yield job
         finally:
             with self._lock:
+                self.finished += 1
                 self._jobs[visitor].discard(job)
                 if not self._jobs[visitor]:
                     del self._jobs[visitor]

@@ -157,6 +157,7 @@ def build(service: Service) -> gr.Blocks:
                         for label in text.DOWNLOADS
                     ]
                     share = gr.Button(text.SHARE, size="sm", scale=0, min_width=130, elem_id="mo-share")
+                location = gr.Checkbox(False, label=text.LOCATION, container=False, elem_id="mo-location")
         with gr.Accordion("About", open=False):
             gr.Markdown(text.about(limits))
 
@@ -174,7 +175,7 @@ def build(service: Service) -> gr.Blocks:
         # The one place where they are made: what a visitor wanted in between is skipped, and never shown.
         wanted.change(
             service.downloads,
-            [turn, ticket, *clip_controls],
+            [turn, ticket, *clip_controls, location],
             downloads,
             show_progress="hidden",
             trigger_mode="always_last",
@@ -192,6 +193,7 @@ def build(service: Service) -> gr.Blocks:
         )
         outdate_downloads(changed)
         outdate_downloads(seconds.release(lambda: None, **quietly))
+        outdate_downloads(location.input(lambda: None, **quietly))
         drawn = density.release(service.draw, [ticket, density], paths, trigger_mode="always_last", **drawing)
         pointed = paths.select(service.point, ticket, [point, point_words], trigger_mode="always_last", **drawing)
 
@@ -253,16 +255,17 @@ def _add_api(service: Service, networks: dict[str, Any]) -> None:
         density = gr.Number(FIRST_DENSITY, label="density")
         model = gr.Textbox(service.default_model, label="model")
         refine, safe = gr.Checkbox(False, label="refine"), gr.Checkbox(False, label="safe")
+        location = gr.Checkbox(False, label="location")
         report, clip = gr.JSON(label="report"), gr.Video(label="clip", interactive=False)
         sharp, drawn, offsets = gr.File(label="sharp"), gr.File(label="trajectories"), gr.File(label="motion_offsets")
         trigger = gr.Button()
         endpoints = Endpoints(service)
         trigger.click(
             endpoints.extract,
-            [photo, frames, fps, back_and_forth, detail, model, refine, safe],
+            [photo, frames, fps, back_and_forth, detail, model, refine, safe, location],
             [report, clip, sharp, drawn, offsets],
             api_name="extract",
             **networks,
         )
-        trigger.click(endpoints.deblur, [photo, detail, safe], sharp, api_name="deblur", **networks)
+        trigger.click(endpoints.deblur, [photo, detail, safe, location], sharp, api_name="deblur", **networks)
         trigger.click(endpoints.trajectories, [photo, density, detail], drawn, api_name="trajectories", **networks)

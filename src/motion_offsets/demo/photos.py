@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from PIL import Image
 
 from ..errors import BadInputError
 from ..io.images import MIN_SIDE, load_image
+from ..io.photo_metadata import NO_METADATA, PhotoMetadata, read_metadata
 from .addresses import uploaded_file
 from .limits import Limits
 
@@ -54,6 +56,11 @@ class _UploadsOnly:
 # Gradio's image input, with that in front. An ordinary class statement would have Gradio's metaclass write a stub file
 # beside this one, wherever the package is installed.
 PhotoInput: Any = type.__new__(type(gr.Image), "PhotoInput", (_UploadsOnly, gr.Image), {"__module__": __name__})
+
+
+def metadata_of(path: str | None) -> PhotoMetadata:
+    """Date, camera and place of an upload; not its resolution, as what is made of it may be smaller."""
+    return NO_METADATA if path is None else replace(read_metadata(path), dpi=None)
 
 
 def open_photo(path: str | None, working_pixels: int, limits: Limits) -> np.ndarray:

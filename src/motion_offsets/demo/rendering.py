@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,6 +24,7 @@ from ..exposure.trajectories import offsets_at, sample_times
 from ..extraction.result import DRAWN_STRIDE
 from ..io.images import save_picture
 from ..io.motion_files import SavedMotion, save_motion
+from ..io.photo_metadata import PhotoMetadata
 from ..io.video import ping_pong, write_animation, write_video
 from ..pipelines.blur_to_video import frame_times
 from ..visualization.flow import draw_flow
@@ -144,31 +146,33 @@ def gif(answer: Answer, settings: ClipSettings, folder: Path) -> Path:
     return write_animation(small, folder / "motion-clip.gif", settings.fps, max_side=GIF_SIDE)
 
 
-def frames_zip(answer: Answer, settings: ClipSettings, folder: Path) -> Path:
-    """The frames of one pass as PNGs in a ZIP."""
+def frames_zip(answer: Answer, settings: ClipSettings, folder: Path, location: bool = False) -> Path:
+    """The frames of one pass as PNGs in a ZIP, with the photo's date and camera, and its place if wanted."""
+    metadata = answer.metadata.options(location)
     path = folder / "motion-frames.zip"
     with zipfile.ZipFile(path, "w") as archive:  # PNGs are compressed as they are
         for number, frame in enumerate(frames(answer, frame_times(int(settings.frames))), start=1):
-            archive.writestr(f"frame-{number:04d}.png", _png(frame))
+            archive.writestr(f"frame-{number:04d}.png", _png(frame, metadata))
     return path
 
 
-def _png(frame: np.ndarray) -> bytes:
+def _png(frame: np.ndarray, metadata: dict[str, Any]) -> bytes:
     buffer = BytesIO()
-    Image.fromarray(frame).save(buffer, "PNG", compress_level=1)
+    Image.fromarray(frame).save(buffer, "PNG", compress_level=1, **metadata)
     return buffer.getvalue()
 
 
-def sharp_png(answer: Answer, folder: Path) -> Path:
+def sharp_png(answer: Answer, folder: Path, location: bool = False) -> Path:
+    """The sharp frame, with the photo's date and camera, and its place if wanted."""
     path = folder / "sharp.png"
-    save_picture(Image.fromarray(answer.sharp), path)
+    save_picture(Image.fromarray(answer.sharp), path, **answer.metadata.options(location))
     return path
 
 
-def upload_png(picture: np.ndarray, folder: Path) -> Path:
-    """An upload, uint8 ``(H, W, 3)``, in a format that every browser shows."""
+def upload_png(picture: np.ndarray, folder: Path, metadata: PhotoMetadata) -> Path:
+    """An upload, uint8 ``(H, W, 3)``, in a format that every browser shows, with all of its metadata."""
     path = folder / "photo.png"
-    path.write_bytes(_png(picture))
+    path.write_bytes(_png(picture, metadata.options()))
     return path
 
 

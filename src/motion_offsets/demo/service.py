@@ -5,9 +5,10 @@ from __future__ import annotations
 import html
 import shutil
 import threading
+import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from gradio import utils
 from PIL import Image
 
 from ..errors import BadInputError
+from ..runtime.allocation import give_back_free_memory
 from ..runtime.devices import pick_device
 from . import rendering, text, words
 from .answers import Answer, AnswerStore
@@ -27,12 +29,13 @@ from .jobs import Job, Jobs, StoppedError
 from .limits import Limits
 from .link_preview import preview_picture
 from .networks import estimators, find, pipeline
-from .photos import browsers_show, open_photo
+from .photos import browsers_show, metadata_of, open_photo
 from .rendering import ClipSettings, Workplace
 
 FIRST_DENSITY = 1.0
 REFINE_STEPS = 20
 SWEEP_SECONDS = 300
+REST_SECONDS = 10
 EXAMPLE_PHOTO = "blurred.png"
 
 
@@ -113,10 +116,19 @@ class Service:
         threading.Thread(target=self._keep_tidy, name="tidy", daemon=True).start()
 
     def _keep_tidy(self) -> None:
-        """Delete what is too old even while nobody comes."""
-        while not self._closing.wait(SWEEP_SECONDS):
-            self.answers.sweep()
-            self.workplace.sweep()
+        """Delete what is too old even while nobody comes, and give memory back once nobody has come for a while."""
+        swept, seen, given_back = time.monotonic(), 0, 0
+        while not self._closing.wait(REST_SECONDS):
+            if time.monotonic() - swept >= SWEEP_SECONDS:
+                self.answers.sweep()
+                self.workplace.sweep()
+                swept = time.monotonic()
+            finished = self.jobs.finished
+            if not len(self.jobs) and finished == seen != given_back:
+                # Kept freed memory makes the networks faster; at rest it serves nobody.
+                give_back_free_memory()
+                given_back = finished
+            seen = finished
 
     def close(self) -> None:
         """Delete every file."""
@@ -221,7 +233,8 @@ class Service:
                 job.step(text.STEP_READ, 0.02)
                 picture = self.opened(photo, detail)
                 steps = REFINE_STEPS if refine else 0
-                answer = find(self.checked_model(model), picture, self.limits.memory, steps, bool(safe))
+                found = find(self.checked_model(model), picture, self.limits.memory, steps, bool(safe))
+                answer = replace(found, metadata=metadata_of(photo))
                 job.step(text.STEP_DRAW, 0.85)
                 folder = self.workplace.new_folder()
                 view = self._view(answer, settings, density, folder, folder)
@@ -248,7 +261,7 @@ class Service:
             return None, *self.no_answer(text.refused_html(sentence(error)))
         if browsers_show(photo):
             return gr.skip(), *self.no_answer()
-        return str(rendering.upload_png(picture, self.workplace.new_folder())), *self.no_answer()
+        return str(rendering.upload_png(picture, self.workplace.new_folder(), metadata_of(photo))), *self.no_answer()
 
     # The headline while the networks work: `working`, `stop` and the timer that asks for the step
 
@@ -321,9 +334,20 @@ class Service:
 
     @plainly
     def downloads(
-        self, turn: Turn, ticket: str | None, frames: int, fps: float, back_and_forth: bool, seconds: float
+        self,
+        turn: Turn,
+        ticket: str | None,
+        frames: int,
+        fps: float,
+        back_and_forth: bool,
+        seconds: float,
+        location: bool,
     ) -> Any:
-        """All files of an answer: MP4, GIF, frames, sharp frame, offsets."""
+        """All files of an answer: MP4, GIF, frames, sharp frame, offsets.
+
+        Args:
+            location: whether the pictures tell where the photo was taken.
+        """
         if ticket is None:  # a new photo is there, and no answer yet
             return tuple(gr.skip() for _ in text.DOWNLOADS)
         number = turn.number
@@ -333,17 +357,17 @@ class Service:
         if self.answers.pinned(ticket) and settings == ClipSettings():
             files = self._files_of_example(ticket, answer)
         else:
-            files = self._files(answer, settings, self.workplace.new_folder())
+            files = self._files(answer, settings, self.workplace.new_folder(), bool(location))
         if turn.number != number:
             return tuple(gr.skip() for _ in files)
         return tuple(gr.update(value=str(path), interactive=True) for path in files)
 
-    def _files(self, answer: Answer, settings: ClipSettings, folder: Path) -> tuple[Path, ...]:
+    def _files(self, answer: Answer, settings: ClipSettings, folder: Path, location: bool = False) -> tuple[Path, ...]:
         return (
             rendering.long_clip(answer, settings, folder),
             rendering.gif(answer, settings, folder),
-            rendering.frames_zip(answer, settings, folder),
-            rendering.sharp_png(answer, folder),
+            rendering.frames_zip(answer, settings, folder, location),
+            rendering.sharp_png(answer, folder, location),
             rendering.offsets_npz(answer, settings, folder),
         )
 

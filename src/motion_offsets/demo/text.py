@@ -60,6 +60,7 @@ FLOW_HINT = (
 TABS = ("Clip", "Sharp", "Paths", "Colour")
 DOWNLOADS = ("Clip (MP4)", "Clip (GIF)", "Frames (ZIP)", "Sharp picture (PNG)", "Motion (NPZ)")
 DOWNLOADS_TITLE = "Downloads"
+LOCATION = "Pictures tell where the photo was taken (GPS)"
 
 WAITING = "Waiting for our turn"
 STOPPING = "Stopping"
@@ -145,7 +146,8 @@ is out of focus cannot be made sharp this way. Long blur, faces and small print 
 is a good guess, not evidence. The sentence below the headline says how well the answer explains your photo.
 
 **Privacy.** Your photo is used for your answer only. It stays in the memory and temporary files of this computer, is
-deleted {kept} after its last use, and is not sent elsewhere.
+deleted {kept} after its last use, and is not sent elsewhere. Downloaded pictures keep its date and camera, and its
+place only if you tick the box.
 
 **Limits.** Photos of up to {megabytes:.0f} MB and {limits.upload_pixels / 1e6:.0f} megapixels; photos larger than the
 chosen detail are scaled down. Up to {limits.seconds:.0f} seconds of work per photo, and up to {limits.queue} people in

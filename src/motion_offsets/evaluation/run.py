@@ -18,6 +18,7 @@ from tqdm import tqdm
 from transformers.utils import SAFE_WEIGHTS_NAME, cached_file
 
 from ..errors import BadInputError
+from ..exposure.refinement import check_refine_steps
 from ..io.atomic import whole_file
 from ..models.hub import DEFAULT_DEBLURRER, DEFAULT_ESTIMATOR, is_pipeline, pipeline_components, resolve_name
 from ..pipelines.from_names import load_pipeline
@@ -92,9 +93,13 @@ def run(
         BadInputError: an unknown benchmark, or anything else that cannot be used; nothing is computed before.
     """
     asked = Asked(images, limit, label_maps, window=window, refine_steps=refine_steps, safe=safe, clean=clean)
-    opened = open_benchmark(benchmark, asked, deblurrer)
+    check_refine_steps(refine_steps)
     chosen = pick_device(device)
     autocast = None if dtype == "auto" else pick_dtype(dtype, chosen)
+    for name in (model, deblurrer):
+        if name not in (None, NO_DEBLURRER, DECONVOLUTION):
+            resolve_name(name)
+    opened = open_benchmark(benchmark, asked, deblurrer)
     # The file is claimed first: a name that cannot be written is refused before minutes of work.
     with nullcontext() if output is None else whole_file(output, (".json",)) as partial:
         pipeline = load_measured(model, deblurrer).to(chosen)

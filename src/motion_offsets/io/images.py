@@ -38,6 +38,7 @@ from ..runtime.extras import pip_install
 from .colour_profiles import SRGB, Colours, array_to_srgb, code_points, colours_of, picture_to_srgb
 from .deep_pictures import DeepPicture, read_deep
 from .main_picture import DEVELOP, RAW_SUFFIXES, select_main_picture
+from .path_names import check_no_address
 
 
 @dataclass(frozen=True)
@@ -156,6 +157,8 @@ def _read(source: ImageSource, max_pixels: int) -> _Decoded:
 
 def open_photo(source: str | os.PathLike[str] | EncodedPhoto, max_pixels: int) -> Image.Image:
     """Open a photo with Pillow, which reads its head; :class:`BadInputError` says why it cannot be."""
+    if isinstance(source, str) and not os.path.lexists(source):
+        check_no_address(source)
     path = Path(describe(source))
     file: Path | io.BytesIO = path
     if isinstance(source, EncodedPhoto):
@@ -196,8 +199,7 @@ def _check_file(path: Path) -> None:
     """Refuse what is not a readable, non-empty, regular file (a pipe, say, would block for ever)."""
     try:
         if not path.exists():
-            hint = "download the web address first" if str(path).startswith(("http:", "https:")) else "check the path"
-            raise BadInputError(f"{path}: no such file; {hint}")
+            raise BadInputError(f"{path}: no such file; check the path")
         if path.is_dir():
             raise BadInputError(f"{path}: is a folder; give the path of a picture")
         if not path.is_file():

@@ -21,12 +21,23 @@ def as_path(name: str | os.PathLike[str]) -> Path:
         raise BadInputError("'' is an empty name; give a file or a folder ('.' is the current one)")
     if _exists(text):
         return Path(text)
+    check_no_address(text)
     try:
         path = Path(text).expanduser()
     except RuntimeError:  # there is no such user
         return Path(text)
     _exists(os.fspath(path))
     return path
+
+
+def check_no_address(text: str) -> None:
+    """Refuse a web address; as a path it would lose one of its slashes.
+
+    Raises:
+        BadInputError: ``text`` begins as a web address does.
+    """
+    if text.startswith(("http://", "https://")):
+        raise BadInputError(f"{text}: is a web address, and none is opened here; download it and give the file")
 
 
 def _exists(text: str) -> bool:

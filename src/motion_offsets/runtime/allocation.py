@@ -39,6 +39,13 @@ def keep_freed_memory(keep: bool = True) -> bool:
     return _tell(keep)
 
 
+def give_back_free_memory() -> None:
+    """Give back, once, what is free; where freed memory is kept, it goes on being kept from here on."""
+    libc = _glibc()
+    if libc is not None:
+        libc.malloc_trim(0)
+
+
 def keep_while(fits: bool) -> bool:
     """Keep freed memory if that is wanted at all and there is room for it; returns whether it is kept."""
     return _wanted and _tell(fits) and fits

@@ -9,7 +9,13 @@ import torch
 from PIL import Image
 
 from motion_offsets.errors import BadInputError
-from motion_offsets.evaluation.benchmarks.unblurred import KINDS, overshoot, unblurred_picture
+from motion_offsets.evaluation.benchmarks.unblurred import (
+    KINDS,
+    MOST_COLOUR_SHIFT,
+    _row,
+    overshoot,
+    unblurred_picture,
+)
 from motion_offsets.evaluation.run import run, to_json, to_markdown
 from motion_offsets.exposure.consistency import MAX_PSNR
 from motion_offsets.models.configuration_etraj import EtrajConfig
@@ -69,6 +75,19 @@ def test_the_whole_run(photos: Path, tmp_path: Path) -> None:
     tables = to_markdown(result)
     for kind in KINDS:
         assert f"| {kind} | {result[f'{kind}_unchanged_psnr']:.2f} |" in tables
+
+
+def test_the_shipped_deblurrer_shifts_colours_by_less_than_the_bound(photos: Path) -> None:
+    result = run("unblurred", photos, "etraj-quadratic", "ma-dmphn")
+    shifts = {kind: result[f"{kind}_colour_shift"] for kind in KINDS}
+    assert 0 < min(shifts.values())
+    assert max(shifts.values()) <= MOST_COLOUR_SHIFT
+
+
+def test_a_shift_of_one_channel_is_not_lost_in_the_others(astronaut: torch.Tensor) -> None:
+    photo = astronaut[..., :64, :64].clamp(0.1, 0.9)
+    darker = photo - torch.tensor([0.0, 3 / 255, 1 / 255]).view(1, 3, 1, 1)
+    assert _row("a", "photo", photo, darker, 0.0, {})["colour_shift"] == pytest.approx(3, abs=1e-3)
 
 
 def test_deconvolution_is_measured_too(photos: Path, tmp_path: Path) -> None:
