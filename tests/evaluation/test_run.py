@@ -85,7 +85,7 @@ def motionless() -> BlurToVideoPipeline:
 
 
 def test_arguments_are_refused_before_any_progress(photos: Path, models: dict[str, str], tmp_path: Path) -> None:
-    given = ["bsd-dynamic", "--images", photos, "--model", models["model"], "--deblurrer", models["deblurrer"]]
+    given = ["unblurred", "--images", photos, "--model", models["model"], "--deblurrer", models["deblurrer"]]
     for wrong, said in (
         (("--refine-steps", -1), "-1"),
         (("--device", "tpu"), "tpu"),
