@@ -50,6 +50,22 @@ def test_another_trajectory_says_the_same_as_well_as_it_can() -> None:
         torch.testing.assert_close(model(image).control_points, straight, atol=1e-4, rtol=1e-4)
 
 
+def test_another_trajectory_keeps_the_doubled_angle_and_the_uncertainty() -> None:
+    fields = {"base_channels": 4, "num_samples": 5, "direction": "doubled-angle", "predicts_uncertainty": True}
+    start = EtrajModel(EtrajConfig(**fields)).eval()
+    image = torch.rand(1, 3, 32, 40)
+    with torch.no_grad():
+        first = start(image)
+        ends = start.offsets_at(first.control_points, [-1.0, 1.0])
+        expected = (ends[:, 1] - ends[:, 0]) / 2
+        for trajectory in ("linear", "bidirectional-linear", "cubic", "zero-constraint"):
+            model = with_trajectory(start, EtrajConfig(trajectory=trajectory, **fields)).eval()
+            found = model(image)
+            ends = model.offsets_at(found.control_points, [-1.0, 1.0])
+            torch.testing.assert_close((ends[:, 1] - ends[:, 0]) / 2, expected, atol=1e-4, rtol=1e-4)
+            torch.testing.assert_close(found.uncertainty, first.uncertainty)
+
+
 def test_deconvolution_start_is_landwebers_iteration() -> None:
     model = deblurrer(levels=(1,))
     start_by_deconvolution(model)

@@ -298,3 +298,10 @@ def test_auto_precision_is_measured_and_recorded(photos: Path, tmp_path: Path) -
     assert seconds[chosen[1]] == min(seconds.values())
     record = json.loads((tmp_path / "model" / "training.json").read_text())
     assert record["options"]["mixed_precision"] == chosen[1]
+
+
+def test_a_start_that_predicts_something_else_is_refused(photos: Path, tmp_path: Path) -> None:
+    EtrajModel(EtrajConfig(base_channels=4, num_samples=5, direction="doubled-angle")).save_pretrained(tmp_path / "a")
+    common = ["--images", photos, *TINY, *ESTIMATOR, "--steps", "1", "--output_dir", tmp_path / "run"]
+    with pytest.raises(BadInputError, match="start_from has direction 'doubled-angle' and model 'half-plane'"):
+        run_here(*common, "--start_from", tmp_path / "a")

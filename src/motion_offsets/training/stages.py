@@ -171,6 +171,12 @@ class EstimatorStage(_CropStage):
         if not self.options.start_from:
             return EtrajModel(config)
         earlier = EtrajConfig.from_pretrained(self.options.start_from)
+        for name in ("backbone", "direction", "predicts_uncertainty"):
+            if getattr(earlier, name) != getattr(config, name):
+                raise BadInputError(
+                    f"start_from has {name} {getattr(earlier, name)!r} and model {getattr(config, name)!r}; give a "
+                    "model that has the same, or leave start_from out"
+                )
         if earlier.trajectory == config.trajectory:
             return EtrajModel.from_pretrained(self.options.start_from, config=config)
         return with_trajectory(EtrajModel.from_pretrained(self.options.start_from), config)
