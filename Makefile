@@ -46,7 +46,7 @@ format: $(READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# Best on an idle machine; training.py and scaling.py want arguments, see benchmarks/README.md.
+# Best on an idle machine; training.py and scaling.py need arguments, see benchmarks/README.md.
 BENCHMARKS := exposure motion_aware_conv pipeline optimize onnx_models data folder megapixels
 
 bench: $(READY)

@@ -3,7 +3,7 @@
 from importlib.util import find_spec
 
 if find_spec("spaces"):
-    import spaces  # noqa: F401  (ZeroGPU wants to be there before PyTorch)
+    import spaces  # noqa: F401  (ZeroGPU must be imported before PyTorch)
 
 from motion_offsets.demo.server import serve
 

@@ -1,4 +1,4 @@
-"""Pairs a second from each source of training data, and crops a second beside what a training step takes.
+"""Pairs a second from each source of training data, and crops per second beside what a training step takes.
 
     python benchmarks/data.py [--width 1280 --height 720 --pairs 8 --repeats 3]
 
@@ -40,7 +40,7 @@ class Workshop:
 
     Args:
         folder: an empty folder.
-        pictures: sharp pictures ``(H, W, 3)`` uint8, one a pair.
+        pictures: sharp pictures ``(H, W, 3)`` uint8, one per pair.
     """
 
     folder: Path
@@ -105,14 +105,14 @@ def parquet(shop: Workshop) -> Calls:
 
 
 def sequences(shop: Workshop) -> Calls:
-    """Seven frames a pair, averaged."""
+    """Seven frames per pair, averaged."""
     for number, pixels in enumerate(pixels for pixels in shop.pictures for _ in range(7)):
         save(shop.folder / "walk" / f"{number:06d}.png", pixels)
     return loading(shop.folder / "walk", shop, load_sequences, window=7)
 
 
 def video(shop: Workshop) -> Calls:
-    """Seven frames a pair: decoding and the search for cuts, without the average."""
+    """Seven frames per pair: decoding and the search for cuts, without the average."""
     frames = [np.roll(shop.pictures[0], 3 * number, 1) for number in range(7 * len(shop.pictures))]
     path = write_video(frames, shop.folder / "clip.mp4", 240)
     return {"windows": lambda: list(video_windows(path, 7, 7))}
@@ -149,7 +149,7 @@ def scene_crops(shop: Workshop) -> Calls:
 
 
 def training_step(shop: Workshop) -> Calls:
-    """What the estimator's own training takes of as many crops of 128: the generators have to keep up with this."""
+    """What the estimator's own training takes of as many crops of 128: the generators must keep up with this."""
     model = EtrajModel(EtrajConfig(ssim_window_size=7)).to(memory_format=torch.channels_last).train()
     blurred, sharp = torch.rand(4, 3, 128, 128).to(memory_format=torch.channels_last), torch.rand(4, 3, 192, 192)
 

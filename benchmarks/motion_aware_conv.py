@@ -1,7 +1,7 @@
 """Claim: the motion-aware convolution costs no more than twice an ordinary one, in time, and under 1.5 GB.
 
 Times the operator beside ``conv2d`` on the same features, in the same run, taking turns; prints JSON last. Run it with
-``OMP_WAIT_POLICY=PASSIVE``: idle threads of PyTorch otherwise keep the cores busy that the kernels' threads want.
+``OMP_WAIT_POLICY=PASSIVE``: idle threads of PyTorch otherwise keep the cores busy that the kernels' threads need.
 
 Claim on a CUDA GPU, where there is one: at least twice as fast as torchvision's ``deform_conv2d``, where that is
 installed, and no memory but the result's.

@@ -3,7 +3,7 @@
     python benchmarks/scaling.py --seconds-per-photo S [--price-per-hour P --machines M --megabytes-per-photo B ...]
 
 Nothing is measured here, nor assumed about prices: those given are multiplied, what is not given is left out. Take the
-seconds from ``benchmarks/folder.py`` (1 / photos a second) or, one photo at a time, from ``benchmarks/pipeline.py``,
+seconds from ``benchmarks/folder.py`` (1 / photos per second) or, one photo at a time, from ``benchmarks/pipeline.py``,
 and the megabytes from ``du`` of a result folder. The formulas are those of :func:`plan`. The last line is JSON.
 """
 
@@ -81,7 +81,7 @@ def main() -> None:
     parser.add_argument("--price-per-terabyte-month", type=float)
     arguments = parser.parse_args()
     if min(arguments.seconds_per_photo, arguments.efficiency, arguments.machines) <= 0:
-        parser.error("seconds a photo, efficiency and machines have to be above 0")
+        parser.error("seconds per photo, efficiency and machines must be above 0")
     options = {name: value for name, value in vars(arguments).items() if name != "photos"}
     plans = [plan(int(photos), **options) for photos in arguments.photos]
     header = ("photos", "machine hours", "days on M", "years on one", "compute", "TB", "storage a month")

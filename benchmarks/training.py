@@ -93,7 +93,7 @@ def main() -> None:
         report[name] = {**figures, "speedup": rates["ours"] / rates["plain"]}
         for way, figure in figures.items():
             split = ", ".join(f"{part} {figure[f'{part}_ms']:.0f} ms" for part in PARTS)
-            print(f"{name}, {way}: {figure['crops_a_second']:.1f} crops a second; {split} a step")
+            print(f"{name}, {way}: {figure['crops_a_second']:.1f} crops per second; {split} a step")
     print(json.dumps(report))
 
 

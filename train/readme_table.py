@@ -13,7 +13,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 README, MODELS, RESULTS = ROOT / "README.md", ROOT / "hub" / "models", ROOT / "train" / "results"
 BEGIN, END = "<!-- figures -->\n", "<!-- /figures -->\n"
-# Results of ours under other settings, which are no peers.
+# Our own results under other settings, which are not peers.
 NOT_PEERS = ("refined",)
 NAMES = {"map": "deconvolution along our motion", "dmphn": "DMPHN 1-2-4, published weights (GoPro)"}
 COLUMNS = {

@@ -69,7 +69,7 @@ def _check_record(
 ) -> None:
     right = "move the folder away, or give another --output_dir"
     if record is None:
-        raise BadInputError(f"{folder}: there is no record of how its model was trained from the start; {right}")
+        raise BadInputError(f"{folder}: the record of how its model was trained is missing from the start; {right}")
     asked = _compared(read_options(training_options(row, arguments, more)).record())
     known = {entry.name for entry in dataclasses.fields(TrainingOptions)}
     # Read as options once more, so that a field which is younger than the record has its default.

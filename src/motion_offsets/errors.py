@@ -10,7 +10,7 @@ class BadInputError(ValueError):
     """Bad input, told in one line: what it is, what is wrong with it, and what would be right.
 
     An argument is named in backticks; a command line puts its flag there (:func:`name_arguments`), prints the message
-    alone and exits with code 2. Every other exception is a fault of ours.
+    alone and exits with code 2. Every other exception is an error of the program.
     """
 
 

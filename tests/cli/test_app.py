@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -192,6 +194,18 @@ def test_reblur_uses_the_saved_motion(models: Path, photo: Path, tmp_path: Path)
     )
     assert_refused(run("reblur", photo, "--offsets", photo, "-o", tmp_path / "no.png"), photo, "no motion offsets")
     assert not (tmp_path / "no.png").exists()
+
+
+def test_the_help_loads_no_library_of_networks() -> None:
+    """So that it is there at once."""
+    program = (
+        "import sys\nfrom motion_offsets.cli.app import app\n"
+        "try:\n    app(['extract', '--help'])\nexcept SystemExit:\n    pass\n"
+        "print(sorted({'torch', 'transformers', 'diffusers', 'gradio', 'scipy', 'av'} & set(sys.modules)))"
+    )
+    shown = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    assert "--output" in shown
+    assert shown.splitlines()[-1] == "[]"
 
 
 def test_version_and_help() -> None:

@@ -157,7 +157,7 @@ def test_bad_input_is_one_line_and_nothing_is_written(models: Path, photos: list
         ((photo, *model, *used, "-o", photo), "would be overwritten"),
         ((photo, *model, *used, "-o", photo / "sheet.png"), "is a file"),
         ((tmp_path / "none.png", *model, *used, "-o", sheet), "none.png: no such file"),
-        ((photo, *model, *used, "-o", sheet, "--max-memory", "much"), "--max-memory 'much' is no amount"),
+        ((photo, *model, *used, "-o", sheet, "--max-memory", "much"), "--max-memory 'much' is not an amount"),
     ):
         before = sorted(tmp_path.rglob("*"))
         assert_refused(run("compare", *arguments), said)

@@ -219,8 +219,8 @@ def test_bad_input_is_one_line(clip, photo, tmp_path):
         ([clip, "--window", 31], "too short"),
         ([clip, "--format", "tar"], "format is 'tar'"),
         ([clip, "--split", "all"], "split is 'all'"),
-        ([photo, "--recipe", "shake"], "recipe is 'shake'; it has to be one of motion-flow, dynamic"),
-        ([clip, "--push-to-hub", "no/such/name"], "is no name of a data set"),
+        ([photo, "--recipe", "shake"], "recipe is 'shake'; it must be one of motion-flow, dynamic"),
+        ([clip, "--push-to-hub", "no/such/name"], "is not a name of a data set"),
     ):
         result = run(*arguments, "-o", tmp_path / "out")
         assert result.exit_code == 2, result.output

@@ -18,7 +18,7 @@ def test_a_ticket_gives_its_own_answer() -> None:
     assert store.get(tickets[1]) is second
     store.drop(tickets[0])
     for unknown in (tickets[0], "guessed", None):
-        with pytest.raises(BadInputError, match="no longer here; press the button again"):
+        with pytest.raises(BadInputError, match="expired; press the button again"):
             store.get(unknown)
 
 

@@ -97,7 +97,7 @@ def test_nothing_to_follow_is_no_track() -> None:
 
 @pytest.mark.parametrize("shape", [(4, 3, 32, 32), (1, 3, 32, 32), (3, 1, 32, 32), (3, 32, 32)])
 def test_bad_frames_are_one_line(shape: tuple[int, ...]) -> None:
-    with pytest.raises(BadInputError, match="they have to be .T, 3, H, W., T odd, at least 3"):
+    with pytest.raises(BadInputError, match="they must be .T, 3, H, W., T odd, at least 3"):
         follow_features(torch.zeros(shape))
 
 

@@ -53,7 +53,7 @@ COSTS |= {"extraction_seconds", "megapixels"}
 
 @pytest.fixture
 def photos(tmp_path: Path, astronaut: torch.Tensor) -> Path:
-    """Two photos of 176x168 pixels and a file that is no photo."""
+    """Two photos of 176x168 pixels and a file that is not a photo."""
     folder = tmp_path / "photos"
     folder.mkdir()
     pixels = (astronaut[0].permute(1, 2, 0) * 255).round().to(torch.uint8).numpy()

@@ -137,7 +137,7 @@ def test_bad_input_is_named() -> None:
         offsets_at(torch.zeros(1, 4, 2, 2), [1.5], "quadratic")
     with pytest.raises(BadInputError, match="2 control points; 3 were given"):
         offsets_at(torch.zeros(1, 6, 2, 2), [0.0], "quadratic")
-    with pytest.raises(BadInputError, match="num_samples has to be given"):
+    with pytest.raises(BadInputError, match="num_samples must be given"):
         trajectory_basis("zero-constraint", [0.0])
 
 

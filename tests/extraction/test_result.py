@@ -35,7 +35,7 @@ def test_motion_is_read_back(tmp_path: Path) -> None:
     ("changes", "said"),
     [
         ({"control_points": None}, "holds no motion offsets"),
-        ({"control_points": np.zeros((2, 16, 20))}, r"wants finite values of shape \(4, height, width\)"),
+        ({"control_points": np.zeros((2, 16, 20))}, r"needs finite values of shape \(4, height, width\)"),
         ({"control_points": np.full((4, 16, 20), np.nan)}, "finite"),
         ({"control_points": np.array(["text"])}, "holds no motion offsets"),
         ({"control_points": np.array([None])}, "holds no motion offsets"),

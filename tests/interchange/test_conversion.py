@@ -199,7 +199,7 @@ def test_other_things_are_refused(tmp_path: Path) -> None:
     assert_refused(run("convert", tmp_path / "empty", "-o", out, "--trajectory", "linear"), "leave --trajectory out")
     assert_refused(run("convert", file, "-o", out, "--stacks", 2), "leave --stacks out")
     assert_refused(run("convert", saved({"a": 1}, tmp_path / "a.pth"), "-o", out), "holds no state dict")
-    assert_refused(run("convert", file, "-o", tmp_path / "full"), "'thesis.txt', which is no result of ours")
+    assert_refused(run("convert", file, "-o", tmp_path / "full"), "'thesis.txt', which is not our result")
     assert not out.exists()
 
 

@@ -287,7 +287,7 @@ def outside(content: dict[str, Any]) -> None:
         (without_a_layer, "its graph has no node .*Conv_1"),
         (with_a_stranger, "is not MAXIM's graph .*lacks stage_1_encoder_block_0/Conv_1/kernel; has .*Conv_9"),
         (used_twice, "is not MAXIM's graph .*again"),
-        (without_topology, "is no graph model of TensorFlow.js"),
+        (without_topology, "is not a graph model of TensorFlow.js"),
         (outside, "outside its folder"),
     ],
 )

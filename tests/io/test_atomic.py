@@ -53,7 +53,7 @@ def test_what_is_not_ours_is_never_replaced(tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "holiday.jpg").touch()
     (tmp_path / "file").touch()
-    for name, said in (("photos", r"holiday\.jpg"), ("file", "no result folder")):
+    for name, said in (("photos", r"holiday\.jpg"), ("file", "not a result folder")):
         with pytest.raises(BadInputError, match=said), whole_folder(tmp_path / name):
             pytest.fail("the folder was opened")
     assert (tmp_path / "photos" / "holiday.jpg").exists()

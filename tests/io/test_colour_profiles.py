@@ -58,7 +58,7 @@ def by_littlecms(colours: np.ndarray, icc: bytes) -> np.ndarray:
 
 
 def levels(source: object) -> np.ndarray:
-    """What load_image makes of it, which load_array has to agree with."""
+    """What load_image makes of it, which load_array must agree with."""
     loaded = np.asarray(load_image(source), dtype=float)  # type: ignore[arg-type]
     assert np.abs(load_array(source) * 255 - loaded).max() < 0.51  # type: ignore[arg-type]
     return loaded

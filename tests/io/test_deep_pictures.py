@@ -1,4 +1,4 @@
-"""More than 8 bits a channel, and the ways in which TIFF writes grey."""
+"""More than 8 bits per channel, and the ways in which TIFF writes grey."""
 
 from __future__ import annotations
 

@@ -119,7 +119,7 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
     described = {"trajectory": "cubic", "num_samples": "15"}
     save_file({"control_points": torch.zeros(4, 2, 2)}, tmp_path / "four.safetensors", described)
     assert_refused(
-        run("export", tmp_path / "four.safetensors", "-o", tmp_path / "m.flo"), "wants finite", "(6, height"
+        run("export", tmp_path / "four.safetensors", "-o", tmp_path / "m.flo"), "needs finite", "(6, height"
     )
     assert not list(tmp_path.glob("m.*"))
 

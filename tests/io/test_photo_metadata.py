@@ -91,7 +91,7 @@ def test_the_commands_keep_them_or_drop_the_place(models: Path, photo: Path, tmp
         check(tmp_path / "kept" / "photo" / name)
     result = run("extract", photo, "-o", tmp_path / "kept", "--frames", 3, "--no-location", "--resume", *both)
     assert result.exit_code == 0, result.output
-    check(tmp_path / "kept" / "photo" / "sharp.png", place=False)  # made anew: the flag is one of its settings
+    check(tmp_path / "kept" / "photo" / "sharp.png", place=False)  # made again: the flag is one of its settings
     result = run("deblur", photo, "-o", tmp_path / "sharp.jpg", *both)
     assert result.exit_code == 0, result.output
     check(tmp_path / "sharp.jpg")

@@ -28,7 +28,7 @@ _numbers = itertools.count()
 
 @pytest.fixture
 def program(tmp_path: Path) -> Callable[[], object]:
-    """Starts a program anew: a module with one kernel, as a new process would see it."""
+    """Starts a program again: a module with one kernel, as a new process would see it."""
     file = tmp_path / "program.py"
     file.write_text(_SOURCE)
 

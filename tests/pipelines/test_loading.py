@@ -65,8 +65,8 @@ def test_variant(pipe: BlurToVideoPipeline, tmp_path: Path) -> None:
     ({"variant": "fp8"}, "fp8"),
     ({"use_safetensors": False}, "use_safetensors is False"),
     ({"device_map": "nowhere"}, "device_map is 'nowhere'"),
-    ({"dtype": {"decoder": torch.float16}}, "'decoder' is no part of this pipeline"),
-    ({"safety": 1}, "safety is no option"),
+    ({"dtype": {"decoder": torch.float16}}, "'decoder' is not part of this pipeline"),
+    ({"safety": 1}, "safety is not an option"),
 ])  # fmt: skip
 def test_what_cannot_be_done_is_said_in_one_line(saved: Path, options: dict, words: str) -> None:
     with pytest.raises(BadInputError, match=words) as caught:

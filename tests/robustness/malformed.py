@@ -246,7 +246,7 @@ def _changed_npz(motion: SavedMotion) -> Iterator[tuple[str, bytes]]:
         "text for points": {"control_points": np.array("none")},
         "complex points": {"control_points": points.astype(np.complex64)},
         "pickled points": {"control_points": np.array([{}], dtype=object)},
-        "a point that is no number": {"control_points": with_nan},
+        "a point that is not a number": {"control_points": with_nan},
         "unknown trajectory": {"trajectory": np.array("spiral")},
         "a number for trajectory": {"trajectory": np.array(4)},
         "an even number of samples": {"num_samples": np.array(14)},

@@ -39,7 +39,7 @@ def pairs(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def sideways(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """GOPRO_Large_all in miniature: a test sequence of 14 frames that moves by 3 pixels a frame."""
+    """GOPRO_Large_all in miniature: a test sequence of 14 frames that moves by 3 pixels per frame."""
     root = tmp_path_factory.mktemp("GOPRO_Large_all")
     (root / "test" / "GOPR0384_11_00").mkdir(parents=True)
     with Image.open(photos / "coffee.png") as image:

@@ -69,7 +69,7 @@ def _command(arguments: Sequence[object], processes: int) -> list[str]:
 
 
 def run_here(*arguments: object) -> Run:
-    """The same in this process, where a start takes no time. The test wants the fixture ``_signals``."""
+    """The same in this process, where a start takes no time. The test needs the fixture ``_signals``."""
     run = Run(read_options([str(argument) for argument in arguments]))
     if run.options.resume:
         run.resume()

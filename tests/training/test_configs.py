@@ -143,7 +143,7 @@ PAIRS = ["--pairs", "nowhere", "--pairs_share"]
         (["--freeze_estimator", "true"], "freeze_estimator is True and stage is estimator"),
         (["--pixel_loss", "l1"], "pixel_loss is 'l1' and stage is estimator"),
         (["--keep_of_start", "0.5"], "keep_of_start is 0.5 and start_from is not given"),
-        (["--reblur_from", "0.5"], "reblur_from is 0.5 and there is no flow loss before it"),
+        (["--reblur_from", "0.5"], "reblur_from is 0.5 and the flow loss before it is missing"),
         (["--dynamic_share", "0.5"], "dynamic_share is 0.5 and objects is []"),
         (["--pairs", "nowhere"], "pairs_share is 0.0 and pairs is ['nowhere']"),
         ([*PAIRS, "1.0"], "images is given and pairs_share is 1"),
@@ -194,5 +194,5 @@ def test_a_config_that_is_not_there_is_named() -> None:
 
 def test_an_unknown_field_of_a_config_is_named(tmp_path: Path) -> None:
     (tmp_path / "x.yaml").write_text("learning_rat: 1.0\n")
-    with pytest.raises(BadInputError, match="there is no field 'learning_rat'"):
+    with pytest.raises(BadInputError, match="unknown field 'learning_rat'"):
         read_options(["--config", str(tmp_path / "x.yaml")])

@@ -114,7 +114,7 @@ def test_a_model_trained_otherwise_is_refused(photos: Path, output: Path) -> Non
         "the rows before it were not begun"
     )
     (output / "supervised" / "model" / "training.json").unlink()
-    with pytest.raises(BadInputError, match="supervised: there is no record of how its model was trained"):
+    with pytest.raises(BadInputError, match="supervised: the record of how its model was trained is missing"):
         reproduced(photos, output)
 
 

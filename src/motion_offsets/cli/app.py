@@ -1,4 +1,4 @@
-"""The command ``motion-offsets``. Bad input ends in one line and exit code 2, a fault of ours in exit code 1."""
+"""The command ``motion-offsets``. Bad input ends in one line and exit code 2, other errors in exit code 1."""
 
 from __future__ import annotations
 

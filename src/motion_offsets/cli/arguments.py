@@ -23,7 +23,7 @@ PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
 
 
 def picture_targets(photos: Sequence[Path], output: Path) -> list[Path]:
-    """Where a command that makes one picture a photo writes: ``output`` itself, or ``output/<stem>.png``."""
+    """Where a command that makes one picture per photo writes: ``output`` itself, or ``output/<stem>.png``."""
     if output.suffix.lower() in PICTURE_SUFFIXES and not output.is_dir():
         if len(photos) > 1:
             raise BadInputError(f"{output}: one file cannot hold the results of {len(photos)} photos; give a folder")

@@ -19,21 +19,23 @@ def evaluate(
     deblurrer: Annotated[
         str | None,
         typer.Option(
-            help="Deblurrer, named likewise, or the bundled one; none: motion alone; map: deconvolution along it."
+            help="Deblurrer: name, folder, or org/name; none: motion only; map: deconvolution along the motion."
         ),
     ] = None,
     label_maps: Annotated[
         str | None, typer.Option(help="bsd-dynamic: folder of PNG label maps of the photos, to cut objects from.")
     ] = None,
     window: Annotated[
-        int | None, typer.Option(help="gopro: the data set is of consecutive frames; average so many, odd.")
+        int | None, typer.Option(help="gopro: the data set holds consecutive frames; average this odd number of them.")
     ] = None,
-    refine_steps: Annotated[int, typer.Option(help="bsd-dynamic: fit the motion to each photo, say in 20.")] = 0,
+    refine_steps: Annotated[
+        int, typer.Option(help="bsd-dynamic: fit the motion to each photo in this number of steps, such as 20.")
+    ] = 0,
     safe: Annotated[
-        bool, typer.Option("--safe", help="bsd-dynamic, unblurred: take back what the motion does not explain.")
+        bool, typer.Option("--safe", help="bsd-dynamic, unblurred: keep only changes that the motion explains.")
     ] = False,
     clean: Annotated[bool, typer.Option("--clean", help="bsd-dynamic: without noise and JPEG.")] = False,
-    limit: Annotated[int | None, typer.Option(help="Only the first so many photos.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Evaluate only this number of photos, from the first.")] = None,
     output: Annotated[str | None, typer.Option("--output", "-o", help="JSON file to write it to, too.")] = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print a table beside the paper's figures.")] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 ...")] = "auto",

@@ -92,14 +92,14 @@ def extract_sources(
 
 def _summary(report: dict[str, Any] | None) -> str:
     if report is None:
-        return "was there: same photo, models and settings; --redo makes it anew"
+        return "was there: same photo, models and settings; --redo makes it again"
     consistency = report["consistency"]
     text = (
         f"{sum(report['seconds'].values()):.1f} s; reblurs to {consistency['reblur_psnr']:.1f} dB, mean offset "
         f"{consistency['mean_offset_length']:.1f} px, sharpness x{consistency['sharpness_gain']:.2f}"
     )
     if consistency["unchanged"]:
-        return text + "; the photo looks blurred, yet its sharp frame is no sharper"
+        return text + "; the photo looks blurred, yet its sharp frame is not sharper"
     if consistency["doubtful"]:
         text += f"; the motion explains {max(consistency['explained'], 0):.0%} of what was changed"
         return text + ("" if report["safe"] else ", --safe keeps such changes small")
@@ -118,7 +118,7 @@ class _Progress:
     def __init__(self, single: bool, count: int | None, shown: bool) -> None:
         self._single = single
         form = None if count is None and not single else "{desc} |{bar}| {n}/{total}"
-        # Disabled (None) where standard error is no terminal.
+        # Disabled (None) where standard error is not a terminal.
         disable = None if shown else True
         self._bar = tqdm(total=1 if single else count, leave=False, disable=disable, bar_format=form, unit=" photos")
         self._lock = threading.RLock()
@@ -188,7 +188,7 @@ def extract(
     refine: Annotated[
         int, typer.Option(metavar="STEPS", help="Steps of fitting the motion to this photo, such as 20.")
     ] = 0,
-    safe: Annotated[bool, typer.Option("--safe", help="Take back what the motion does not explain.")] = False,
+    safe: Annotated[bool, typer.Option("--safe", help="Keep only changes that the motion explains.")] = False,
     split: Annotated[str | None, typer.Option(help="Of a data set; by default train.")] = None,
     column: Annotated[str | None, typer.Option(help="Of a data set: the column of the photos.")] = None,
     resume: Annotated[
@@ -223,7 +223,7 @@ def extract(
         raise BadInputError(f"--frames is {frames}; give a number of frames from 2 to {MAX_FRAMES}")
     times, memory = frame_times(frames), parse_memory(max_memory)
     if not MIN_FPS <= fps <= MAX_FPS:
-        raise BadInputError(f"--fps is {fps:g}; give a number of frames a second from {MIN_FPS} to {MAX_FPS}")
+        raise BadInputError(f"--fps is {fps:g}; give a number of frames per second from {MIN_FPS} to {MAX_FPS}")
     if refine < 0:
         raise BadInputError(f"--refine is {refine}; give a number of steps such as 20, or 0 for none")
     if deblurrer is not None and (sharp is not None or sharp_folder is not None):

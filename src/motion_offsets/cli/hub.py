@@ -33,10 +33,12 @@ def convert(
     trajectory: Annotated[
         str | None, typer.Option(help="What the estimator was trained with: linear, bidirectional-linear, quadratic.")
     ] = None,
-    stacks: Annotated[int | None, typer.Option(help="Only the first so many networks of a stack.")] = None,
+    stacks: Annotated[
+        int | None, typer.Option(help="Convert only this number of networks of a stack, from the first.")
+    ] = None,
     debug: Debug = False,
 ) -> None:
-    """Convert published Motion-ETR, DMPHN or MAXIM weights into a model folder of ours that computes the same."""
+    """Convert published Motion-ETR, DMPHN or MAXIM weights into a model folder that computes the same."""
     from ..interchange.conversion import CONVERTED_NAMES, save_converted
     from ..interchange.conversion import convert as converted
     from ..io.atomic import whole_folder

@@ -24,7 +24,9 @@ Output = Annotated[str, typer.Option("--output", "-o", metavar="OUT", help="Wher
 Model = Annotated[str, typer.Option(help="Estimator or pipeline: bundled name, folder, or org/name on the Hub.")]
 
 
-Deblurrer = Annotated[str | None, typer.Option(help="Deblurrer, named likewise; by default the bundled one.")]
+Deblurrer = Annotated[
+    str | None, typer.Option(help="Deblurrer: bundled name, folder, or org/name; by default the bundled one.")
+]
 
 
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 ...")]

@@ -100,7 +100,7 @@ def _make_pictures(
     dtype: str,
     deblurs: bool = True,
 ) -> None:
-    """Make and save one picture a photo."""
+    """Make and save one picture per photo."""
     memory, found, out = parse_memory(max_memory), find_photos(photos), as_path(output)
     tell_passed_over(photos)
     targets = picture_targets(found, out)
@@ -134,7 +134,10 @@ def reblur(
     offsets: Annotated[str, typer.Option(help="motion_offsets.npz or .safetensors, for this size.")],
     output: Output,
     location: Location = True,
-    gamma: Annotated[float | None, typer.Option(help="Average in linear light, 2.2 say; by default encoded.")] = None,
+    gamma: Annotated[
+        float | None,
+        typer.Option(help="Average in linear light with this gamma, such as 2.2; by default the encoded values."),
+    ] = None,
     debug: Debug = False,
 ) -> None:
     """Blur a sharp photo with motion that was saved: OUT.png is the exposure of the sharp photo along it."""

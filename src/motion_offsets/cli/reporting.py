@@ -55,7 +55,7 @@ def report(error: Exception, subject: str = "") -> int:
 
 
 def say(line: str, err: bool = False) -> None:
-    """Print a line; what of a file's name is no text appears with backslashes."""
+    """Print a line; parts of a file's name that are not text appear with backslashes."""
     typer.echo(line.encode(errors="backslashreplace").decode(), err=err)
 
 

@@ -34,7 +34,7 @@ def synthesize(
     gamma: Annotated[
         str, typer.Option(help="Average in linear light: srgb, or a number such as 2.2; none: encoded values.")
     ] = "srgb",
-    min_fps: Annotated[float, typer.Option(help="Refuse footage filmed at fewer frames a second.")] = 200,
+    min_fps: Annotated[float, typer.Option(help="Refuse footage filmed at fewer frames per second.")] = 200,
     count: Annotated[int, typer.Option(help="Blurred versions of each photo.")] = 3,
     seed: Annotated[int, typer.Option(help="Of the photos' motions.", min=0)] = 0,
     split: Annotated[str, typer.Option(help="train, validation or test.")] = "train",
@@ -107,7 +107,7 @@ def parse_gamma(text: str) -> float | str | None:
         return float(text)
     except ValueError:
         raise BadInputError(
-            f"--gamma {text!r} is no way to average; give srgb, none or a number such as 2.2"
+            f"--gamma {text!r} is not a way to average; give srgb, none or a number such as 2.2"
         ) from None
 
 
@@ -115,7 +115,7 @@ def find_videos(arguments: list[str]) -> list[Path]:
     """The videos that files and folders stand for, in order and each once.
 
     Raises:
-        BadInputError: a folder without a video, or a photo, which wants a recipe.
+        BadInputError: a folder without a video, or a photo, which needs a recipe.
     """
     from ..io.photo_files import PHOTO_SUFFIXES
 

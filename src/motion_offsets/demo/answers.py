@@ -100,7 +100,7 @@ class AnswerStore:
                 return self._pinned[ticket]
             self._make_room()
             if ticket is None or ticket not in self._answers:
-                raise BadInputError("This answer is no longer here; press the button again")
+                raise BadInputError("This answer has expired; press the button again")
             answer, _ = self._answers[ticket]
             self._answers[ticket] = (answer, time.monotonic())
             self._answers.move_to_end(ticket)

@@ -75,7 +75,7 @@ def open_photo(path: str | None, working_pixels: int, limits: Limits) -> np.ndar
     try:
         size = Path(path).stat().st_size
     except OSError:
-        raise BadInputError("Your photo is no longer here; upload it again") from None
+        raise BadInputError("Your photo has expired; upload it again") from None
     if size > limits.upload_bytes:
         raise BadInputError(f"Your photo: has {size / 1e6:.0f} MB; the limit is {limits.upload_bytes / 1e6:.0f}")
     try:

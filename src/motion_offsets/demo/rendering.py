@@ -184,7 +184,7 @@ def offsets_npz(answer: Answer, settings: ClipSettings, folder: Path) -> Path:
 
 
 def before_after(answer: Answer, folder: Path) -> tuple[Path, Path]:
-    """Photo and sharp frame as the page shows them; JPEGs, because a phone has to load them."""
+    """Photo and sharp frame as the page shows them; JPEGs, because a phone must load them."""
     paths = folder / "photo.jpg", folder / "sharp.jpg"
     for path, picture in zip(paths, (answer.photo, answer.sharp), strict=True):
         save_picture(Image.fromarray(picture), path)

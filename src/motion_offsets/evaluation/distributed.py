@@ -112,14 +112,14 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--label_maps", help="bsd-dynamic: folder of PNG label maps of the photos")
     parser.add_argument("--line_kernels", action="store_true", help="bsd-motion-flow: reblur by line kernels, too")
     parser.add_argument(
-        "--window", type=int, help="gopro: the data set is of consecutive frames; average so many, odd"
+        "--window", type=int, help="gopro: the data set holds consecutive frames; average this odd number of them"
     )
     parser.add_argument(
         "--refine_steps", type=int, default=0, help="bsd-dynamic: fit the motion to each photo, say 20"
     )
     parser.add_argument("--safe", action="store_true", help="bsd-dynamic, unblurred: keep what the motion explains")
     parser.add_argument("--clean", action="store_true", help="bsd-dynamic: without noise and JPEG")
-    parser.add_argument("--limit", type=int, help="only the first so many photos")
+    parser.add_argument("--limit", type=int, help="evaluate only this number of photos, from the first")
     parser.add_argument("-o", "--output", required=True, type=Path, help="JSON file for the result")
     parser.add_argument("--figure", type=Path, help="PNG of error and PSNR against the length of the motion")
     parser.add_argument("--pictures", type=Path, help="folder for the paper's pictures of chosen photos")

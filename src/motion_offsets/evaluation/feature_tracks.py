@@ -40,9 +40,7 @@ def follow_features(frames: Tensor) -> Tensor:
         BadInputError: the frames have another shape or number, or OpenCV, of the extra ``eval``, is not installed.
     """
     if frames.ndim != 4 or frames.shape[1] != 3 or len(frames) < 3 or len(frames) % 2 == 0:
-        raise BadInputError(
-            f"frames have shape {tuple(frames.shape)}; they have to be (T, 3, H, W), T odd, at least 3"
-        )
+        raise BadInputError(f"frames have shape {tuple(frames.shape)}; they must be (T, 3, H, W), T odd, at least 3")
     check_opencv()
     import cv2
 

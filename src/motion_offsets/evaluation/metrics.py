@@ -95,7 +95,7 @@ def motion_mse_published(displacement: Tensor, target: Tensor, border: int = MOT
     """Mean squared error of a displacement as the paper's published script computes it, squared pixels.
 
     It compares absolute values, component by component, which forgives mirrored directions as well as reversed ones:
-    (3, 4) for (3, -4) is no error to it. It is never larger than :func:`motion_mse`, whose arguments it shares.
+    (3, 4) for (3, -4) is not an error to it. It is never larger than :func:`motion_mse`, whose arguments it shares.
     """
     found, true = _inside(displacement, target, border)
     return (found.abs() - true.abs()).square().mean(dim=(1, 2, 3))
@@ -121,7 +121,7 @@ def trajectory_error(motion_offsets: Tensor, target: Tensor, border: int = 0, va
     """
     found, true = _inside(motion_offsets, target, border)
     if found.ndim != 5:
-        raise BadInputError(f"motion offsets have shape {tuple(found.shape)}; they have to be (B, N, 2, H, W)")
+        raise BadInputError(f"motion offsets have shape {tuple(found.shape)}; they must be (B, N, 2, H, W)")
     forwards, backwards = (torch.linalg.vector_norm(path - true, dim=2).mean(dim=1) for path in (found, found.flip(1)))
     error = torch.minimum(forwards, backwards)
     if valid is None:
@@ -134,7 +134,7 @@ def _check_pair(what: str, images: Tensor, references: Tensor) -> None:
     if images.shape != references.shape or images.ndim != 4:
         raise BadInputError(
             f"{what} have shape {tuple(images.shape)} and their references {tuple(references.shape)}; "
-            "both have to be the same (B, C, H, W)"
+            "both must be the same (B, C, H, W)"
         )
 
 
@@ -143,7 +143,7 @@ def _inside(motion: Tensor, target: Tensor, border: int) -> tuple[Tensor, Tensor
     if motion.shape != target.shape or motion.ndim not in (4, 5) or motion.shape[-3] != 2:
         raise BadInputError(
             f"the motion has shape {tuple(motion.shape)} and the true one {tuple(target.shape)}; "
-            "both have to be the same (..., 2, H, W)"
+            "both must be the same (..., 2, H, W)"
         )
     height, width = motion.shape[-2:]
     if border < 0 or min(height, width) <= 2 * border:

@@ -73,7 +73,7 @@ def run(
         model: estimator, or a pipeline that brings its own deblurrer: plain name, folder or Hub name.
         deblurrer: deblurrer by name; by default the pipeline's own, or the bundled one. ``"none"``: motion alone;
             ``"map"``: no network but deconvolution along the estimated motion, the conventional row of Table 5.
-        limit: only the first so many photos.
+        limit: evaluate only this number of photos, from the first.
         output: JSON file to write the result to as well.
         device: as everywhere on the command line.
         dtype: as everywhere, but ``"auto"`` is float32, so that figures do not depend on the machine's arithmetic.

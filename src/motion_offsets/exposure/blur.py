@@ -43,9 +43,7 @@ def warp(image: Tensor, offsets: Tensor, padding_mode: str = "border") -> Tensor
         ``(B, C, H, W)``, or ``(B, N, C, H, W)``.
     """
     if offsets.ndim not in (4, 5) or offsets.shape[-3] != 2:
-        raise BadInputError(
-            f"offsets have shape {tuple(offsets.shape)}; they have to be (B, 2, H, W) or (B, N, 2, H, W)"
-        )
+        raise BadInputError(f"offsets have shape {tuple(offsets.shape)}; they must be (B, 2, H, W) or (B, N, 2, H, W)")
     if offsets.ndim == 4:
         return warp(image, offsets[:, None], padding_mode)[:, 0]
     one = torch.ones(1, 1, dtype=torch.float32, device=image.device)
@@ -63,15 +61,13 @@ def create_blur(
             ``(B, C, H + 2m, W + 2m)``: the blur of the inner part then sees what really lies outside.
         motion_offsets: ``(B, N, 2, H, W)``, pixels.
         padding_mode: ``"border"`` or ``"zeros"``.
-        gamma: ``None`` averages the values as they are (the paper); a number, 2.2 say, averages linear light.
+        gamma: ``None`` averages the values as they are (the paper); a number such as 2.2 averages linear light.
 
     Returns:
         ``(B, C, H, W)``.
     """
     if motion_offsets.ndim != 5 or motion_offsets.shape[2] != 2:
-        raise BadInputError(
-            f"motion offsets have shape {tuple(motion_offsets.shape)}; they have to be (B, N, 2, H, W)"
-        )
+        raise BadInputError(f"motion offsets have shape {tuple(motion_offsets.shape)}; they must be (B, N, 2, H, W)")
     identity = torch.eye(motion_offsets.shape[1], dtype=torch.float32, device=sharp.device)
     return expose(sharp, motion_offsets.flatten(1, 2), identity, padding_mode, gamma)
 
@@ -94,7 +90,7 @@ def expose(
     if gamma is None:
         return _average(sharp, control_points, basis, padding_mode)
     if not (gamma > 0 and math.isfinite(gamma)):
-        raise BadInputError(f"gamma is {gamma}; it has to be a positive number such as 2.2")
+        raise BadInputError(f"gamma is {gamma}; it must be a positive number such as 2.2")
     # The slope of x**(1/gamma) is infinite at 0, so black is lifted by an invisible 1e-6.
     linear = _average(sharp.clamp(min=0) ** gamma, control_points, basis, padding_mode)
     return linear.clamp(min=1e-6) ** (1 / gamma)
@@ -104,7 +100,7 @@ def _average(sharp: Tensor, control_points: Tensor, basis: Tensor, padding_mode:
     _check(sharp, control_points, basis, padding_mode)
     if sharp.shape[0] == 0:
         return sharp[..., : control_points.shape[2], : control_points.shape[3]]
-    # An exported graph has to run where this package is not.
+    # An exported graph must run where this package is not.
     if not torch.compiler.is_exporting() and not forward_mode() and fused(sharp, control_points):
         return expose_fused(sharp, control_points, basis, padding_mode == "zeros")
     return expose_plain(sharp, control_points, basis, padding_mode)
@@ -112,15 +108,15 @@ def _average(sharp: Tensor, control_points: Tensor, basis: Tensor, padding_mode:
 
 def _check(sharp: Tensor, control_points: Tensor, basis: Tensor, padding_mode: str) -> None:
     if padding_mode not in PADDING_MODES:
-        raise BadInputError(f"padding_mode is {padding_mode!r}; it has to be one of {', '.join(PADDING_MODES)}")
+        raise BadInputError(f"padding_mode is {padding_mode!r}; it must be one of {', '.join(PADDING_MODES)}")
     if sharp.ndim != 4 or control_points.ndim != 4:
         raise BadInputError(
             f"the image has shape {tuple(sharp.shape)} and the offsets {tuple(control_points.shape)}; "
-            "both have to be four-dimensional, (B, C, H, W)"
+            "both must be four-dimensional, (B, C, H, W)"
         )
     if control_points.shape[1] != 2 * basis.shape[1]:
         raise BadInputError(
-            f"control points have {control_points.shape[1]} channels; a basis of {basis.shape[1]} points wants "
+            f"control points have {control_points.shape[1]} channels; a basis of {basis.shape[1]} points needs "
             f"{2 * basis.shape[1]}"
         )
     if control_points.shape[0] % sharp.shape[0] if sharp.shape[0] else control_points.shape[0]:
@@ -129,7 +125,7 @@ def _check(sharp: Tensor, control_points: Tensor, basis: Tensor, padding_mode: s
     if rows != columns or rows < 0 or rows % 2:
         raise BadInputError(
             f"the image is {sharp.shape[3]}x{sharp.shape[2]} and the offsets {control_points.shape[3]}x"
-            f"{control_points.shape[2]}; sizes have to be equal, but for the same margin on every side"
+            f"{control_points.shape[2]}; sizes must be equal, but for the same margin on every side"
         )
 
 

@@ -324,7 +324,7 @@ def _trust(photo: Tensor, uncertainty: Tensor | None) -> Tensor:
 
 def _at_cells(maps: Tensor, cell: int) -> Tensor:
     """``(1, C, H, W)`` maps at the middle of each cell, ``(1, C, h, w)`` float64 in ordinary memory: looked up, as the
-    mean of a path and its reversal is no path."""
+    mean of a path and its reversal is not a path."""
     rows, columns = (
         (torch.arange(0, side, cell) + cell // 2).clamp(max=side - 1).to(maps.device) for side in maps.shape[2:]
     )

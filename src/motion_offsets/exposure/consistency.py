@@ -34,9 +34,9 @@ class Consistency(BaseOutput):
         mean_offset_length: mean length of the motion offsets over pixels and samples, pixels.
         sharpness_gain: gradient energy of the sharp frame over that of the photo; 1 means none was gained.
         blur: how blurred the photo looks, 0 to 1, see :func:`blur_measure`.
-        unchanged: the photo looks blurred, yet the sharp frame is no sharper. ``reblur_psnr`` then says nothing. A
+        unchanged: the photo looks blurred, yet the sharp frame is not sharper. ``reblur_psnr`` then says nothing. A
             photo that is out of focus, without any motion, gets this flag too.
-        explained: share of what the sharp frame changes that reblurring takes back, -1 to 1: one less the mean square
+        explained: share of the sharp frame's change that the motion explains, -1 to 1: one less the mean square
             of ``reblurred - photo`` over that of ``sharp - photo``; 0 where nothing is changed.
         doubtful: the change is visible, and the motion explains less than 30 % of it; ``safe`` undoes such changes.
     """

@@ -50,9 +50,9 @@ def deconvolve(
         BadInputError: a negative smoothness, or less than one step.
     """
     if smoothness < 0:
-        raise BadInputError(f"smoothness is {smoothness}; it has to be 0 or more")
+        raise BadInputError(f"smoothness is {smoothness}; it must be 0 or more")
     if steps < 1:
-        raise BadInputError(f"steps is {steps}; it has to be at least 1")
+        raise BadInputError(f"steps is {steps}; it must be at least 1")
     with torch.inference_mode(False), torch.no_grad():
         # A pipeline's answers are tensors of inference mode, which no gradient may remember: copies are.
         blurred, control_points, basis = (given.clone() for given in (blurred, control_points, basis))

@@ -20,7 +20,7 @@ def check_gamma(gamma: Gamma) -> Gamma:
     """Refuse what is no :data:`Gamma`."""
     usable = gamma is None or gamma == "srgb" or (isinstance(gamma, int | float) and 0 < gamma < math.inf)
     if not usable or isinstance(gamma, bool):
-        raise BadInputError(f"gamma is {gamma!r}; it has to be a positive number such as 2.2, 'srgb' or None")
+        raise BadInputError(f"gamma is {gamma!r}; it must be a positive number such as 2.2, 'srgb' or None")
     return gamma
 
 

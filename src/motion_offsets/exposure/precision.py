@@ -1,4 +1,4 @@
-"""What has to be computed in full precision, whatever autocast says."""
+"""What must be computed in full precision, whatever autocast says."""
 
 from __future__ import annotations
 

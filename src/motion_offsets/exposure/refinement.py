@@ -24,9 +24,9 @@ LENGTH_WEIGHT = 0.02  # of the lost length in pixels beside the mean absolute di
 
 
 def check_refine_steps(steps: int) -> int:
-    """Return ``steps``; :class:`BadInputError` if it is no number of steps."""
+    """Return ``steps``; :class:`BadInputError` if it is not a number of steps."""
     if isinstance(steps, bool) or not isinstance(steps, int) or steps < 0:
-        raise BadInputError(f"refine_steps is {steps!r}; give a whole number of steps, 15 say, or 0 for none")
+        raise BadInputError(f"refine_steps is {steps!r}; give a whole number of steps such as 15, or 0 for none")
     return steps
 
 
@@ -62,7 +62,7 @@ def refine(
         ``(B, 2K, H, W)`` float32; the given points if ``steps`` is 0.
 
     Raises:
-        BadInputError: ``steps`` is no number of steps.
+        BadInputError: ``steps`` is not a number of steps.
     """
     if check_refine_steps(steps) == 0:
         return control_points

@@ -25,14 +25,14 @@ _CONTROL_POINTS = {"linear": 1, "bidirectional-linear": 2, "quadratic": 2, "cubi
 def check_num_samples(num_samples: int) -> int:
     """Return ``num_samples`` if it is an odd number of at least 3, else raise :class:`BadInputError`."""
     if isinstance(num_samples, bool) or not isinstance(num_samples, int) or num_samples < 3 or num_samples % 2 == 0:
-        raise BadInputError(f"num_samples is {num_samples!r}; it has to be an odd number of at least 3, such as 15")
+        raise BadInputError(f"num_samples is {num_samples!r}; it must be an odd number of at least 3, such as 15")
     return num_samples
 
 
 def num_control_points(trajectory: str, num_samples: int) -> int:
     """Number K of control points of a trajectory; that of ``zero-constraint`` is ``num_samples``."""
     if trajectory not in TRAJECTORIES:
-        raise BadInputError(f"trajectory is {trajectory!r}; it has to be one of {', '.join(TRAJECTORIES)}")
+        raise BadInputError(f"trajectory is {trajectory!r}; it must be one of {', '.join(TRAJECTORIES)}")
     return _CONTROL_POINTS.get(trajectory) or check_num_samples(num_samples)
 
 
@@ -95,7 +95,7 @@ def trajectory_basis(trajectory: str, timestamps: Sequence[float] | Tensor, num_
     if not t.is_floating_point():
         t = t.to(torch.get_default_dtype())
     if t.ndim != 1:
-        raise BadInputError(f"timestamps have shape {tuple(t.shape)}; they have to be one-dimensional")
+        raise BadInputError(f"timestamps have shape {tuple(t.shape)}; they must be one-dimensional")
     if trajectory == "linear":
         return -t[:, None]
     if trajectory == "bidirectional-linear":
@@ -107,7 +107,7 @@ def trajectory_basis(trajectory: str, timestamps: Sequence[float] | Tensor, num_
         return torch.stack(columns, dim=1)
     if num_samples is None:
         num_control_points(trajectory, 3)
-        raise BadInputError("zero-constraint offsets are defined at their samples only; num_samples has to be given")
+        raise BadInputError("zero-constraint offsets are defined at their samples only; num_samples must be given")
     position = (t + 1) / 2 * (check_num_samples(num_samples) - 1)
     samples = torch.arange(num_samples, dtype=t.dtype, device=t.device)
     return (1 - (position[:, None] - samples).abs()).clamp(min=0)
@@ -127,7 +127,7 @@ def check_timestamps(timestamps: Sequence[float] | Tensor) -> None:
 def split_control_points(control_points: Tensor) -> Tensor:
     """View ``(B, 2K, H, W)`` control points as ``(B, K, 2, H, W)``."""
     if control_points.ndim != 4 or control_points.shape[1] % 2:
-        raise BadInputError(f"control points have shape {tuple(control_points.shape)}; they have to be (B, 2K, H, W)")
+        raise BadInputError(f"control points have shape {tuple(control_points.shape)}; they must be (B, 2K, H, W)")
     return control_points.unflatten(1, (-1, 2))
 
 
@@ -248,7 +248,7 @@ def _signed(axes: Tensor) -> Tensor:
     first = np.concatenate([cells[:, :-1].ravel(), cells[:-1].ravel()])
     second = np.concatenate([cells[:, 1:].ravel(), cells[1:].ravel()])
     agreement = np.abs((vectors[first] * vectors[second]).sum(1))
-    # The tree of least cost, so the strongest agreement has to cost least; a cost of 0 would mean no edge.
+    # The tree of least cost, so the strongest agreement must cost least; a cost of 0 would mean no edge.
     cost = agreement.max(initial=0) - agreement + 1
     tree = minimum_spanning_tree(coo_array((cost, (first, second)), shape=(len(vectors),) * 2))
     order, parents = breadth_first_order(tree, int(np.linalg.norm(vectors, axis=1).argmax()), directed=False)

@@ -43,7 +43,7 @@ class Outcome:
         name: what errors call the photo, or the data set that could not be read on.
         target: folder of its result.
         report: what ``report.json`` holds; ``None`` for a result that was there already.
-        error: why there is no result.
+        error: why the result is missing.
     """
 
     name: str

@@ -17,9 +17,9 @@ class ExtractionSettings:
 
     Args:
         times: times of the frames, -1 to 1.
-        fps: frames a second of the clip.
+        fps: frames per second of the clip.
         animations: suffixes of further clips, ``".gif"`` and ``".webp"``.
-        max_memory: bytes a photo may need.
+        max_memory: bytes that a photo may need.
         refine_steps: of the motion on the photo itself, 0 for none; see :mod:`motion_offsets.exposure.refinement`.
         safe: blend back what the motion does not explain; see :mod:`motion_offsets.exposure.blending`.
         dtype: autocast type, ``None`` for float32.

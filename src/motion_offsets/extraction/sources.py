@@ -98,7 +98,7 @@ class PhotoSources:
         return None if self.shards else len(range(share.index, len(self.photos), share.count))
 
     def streams(self, share: Share) -> Iterator[tuple[str, Iterator[Item]]]:
-        """What a share has to read, each with its name: the photos on disk, then one data shard after the other.
+        """What a share must read, each with its name: the photos on disk, then one data shard after the other.
 
         Where there are as many shards as parts, each part reads whole shards; otherwise all read every shard, and take
         every n-th row.
@@ -204,7 +204,7 @@ def _streamed(source: str, split: str) -> Any:
     name = source.removeprefix(HUB_PREFIX)
     if source.startswith(HUB_PREFIX):
         if not re.fullmatch(r"[\w.-]+/[\w.-]+", name):
-            raise BadInputError(f"{source}: is no data set's name; give {HUB_PREFIX}org/name")
+            raise BadInputError(f"{source}: is not a data set's name; give {HUB_PREFIX}org/name")
         if Path(name).exists():  # which datasets would read in its place
             raise BadInputError(f"{source}: there is a folder {name} here; run this elsewhere, or give the folder")
     return load_rows(name, split, True, None, {})

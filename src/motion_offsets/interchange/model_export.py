@@ -1,7 +1,7 @@
 """Models for programs without this package: ONNX for photos of any size, and ``torch.export`` programs.
 
 The graphs hold standard operators only. An ONNX graph takes ``pixel_values`` ``(batch, 3, height, width)``, float32 in
-[0, 1], and pads and crops by itself; a ``.pt2`` wants sides that are multiples of :func:`side_multiple`. With float16
+[0, 1], and pads and crops by itself; a ``.pt2`` needs sides that are multiples of :func:`side_multiple`. With float16
 the weights and what is computed from them are half precision; inputs, outputs and positions stay float32.
 """
 
@@ -87,7 +87,7 @@ def load_exportable(name: str | os.PathLike[str]) -> Model:
 
 
 def side_multiple(model: Model) -> tuple[int, int]:
-    """What height and width have to be multiples of in a ``.pt2``."""
+    """What height and width must be multiples of in a ``.pt2``."""
     if is_estimator(model):
         return EstimatorCore(cast(EtrajModel, model)).multiple
     rows, columns = DeblurrerCore(model, "linear").multiple

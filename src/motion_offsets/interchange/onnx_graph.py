@@ -1,4 +1,4 @@
-"""An ONNX graph for pictures of any size, put together from graphs that want multiples of their strides."""
+"""An ONNX graph for pictures of any size, put together from graphs that need multiples of their strides."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ def read_graph_model(file: Path) -> GraphModel:
     """Read ``model.json`` and every shard that it names.
 
     Raises:
-        BadInputError: it is no graph model, or a shard is missing, too short or too long.
+        BadInputError: it is not a graph model, or a shard is missing, too short or too long.
     """
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
@@ -53,14 +53,14 @@ def read_graph_model(file: Path) -> GraphModel:
         names = [node["name"] for node in nodes]
     except (OSError, ValueError, KeyError, TypeError) as error:
         reason = " ".join(f"{type(error).__name__} {error}".split())[:80]
-        raise BadInputError(f"{file}: is no graph model of TensorFlow.js ({reason})") from None
+        raise BadInputError(f"{file}: is not a graph model of TensorFlow.js ({reason})") from None
     weights: dict[str, np.ndarray] = {}
     for paths, entries in groups:
         weights |= _read_group(file, paths, entries)
     unknown = sorted(weights.keys() - set(names))
     if unknown:
         raise BadInputError(
-            f"{file}: its graph has no node {unknown[0]}, whose weights it lists; fetch the package anew"
+            f"{file}: its graph has no node {unknown[0]}, whose weights it lists; fetch the package again"
         )
     return GraphModel(nodes, weights)
 
@@ -105,7 +105,7 @@ def _join_shards(file: Path, paths: list[str], expected: int) -> bytearray:
         culprit = odd[0] if odd else paths[-1]
         raise BadInputError(
             f"{file.parent / culprit}: the shards hold {len(data):,} bytes where {MODEL_FILE} lists {expected:,}; "
-            "fetch the package anew"
+            "fetch the package again"
         )
     return data
 

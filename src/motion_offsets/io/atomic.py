@@ -66,13 +66,13 @@ def check_replaceable(target: Path, names: frozenset[str] = RESULT_NAMES) -> Non
     if not os.path.lexists(target):
         return
     if not target.is_dir() or target.is_symlink():
-        raise BadInputError(f"{target}: exists and is no result folder; give another output")
+        raise BadInputError(f"{target}: exists and is not a result folder; give another output")
     if not os.access(target, os.R_OK | os.W_OK | os.X_OK):
         raise BadInputError(f"{target}: is write-protected; give another output, or permission to write it")
     found = {entry.name for entry in target.iterdir() if not entry.name.startswith(".")}
     foreign = sorted(found - names - {"Thumbs.db"})  # that one and hidden files are the file manager's
     if foreign:
-        raise BadInputError(f"{target}: holds {foreign[0]!r}, which is no result of ours; give another output")
+        raise BadInputError(f"{target}: holds {foreign[0]!r}, which is not our result; give another output")
 
 
 def _replace_folder(target: Path, finished: Path) -> None:

@@ -1,4 +1,4 @@
-"""Pictures with more than 8 bits a channel, which Pillow reads at 8 bits or, some of them, as negatives.
+"""Pictures with more than 8 bits per channel, which Pillow reads at 8 bits or, some of them, as negatives.
 
 PNG and TIFF are decoded by imagecodecs and tifffile, PPM here. Other formats come at the 8 bits that Pillow gives.
 """

@@ -4,7 +4,7 @@ What a file may hold and what becomes of it:
 
 ========================  ==============================================================================
 grey, palette, bilevel    the same colours as RGB
-16-bit PNG, TIFF, PPM     at full precision in :func:`load_array`; other formats at 8 bits a channel
+16-bit PNG, TIFF, PPM     at full precision in :func:`load_array`; other formats at 8 bits per channel
 alpha                     laid over white, as a viewer shows it
 any colours but sRGB      converted to sRGB as the file tells them, see :mod:`motion_offsets.io.colour_profiles`
 HDR (PQ, HLG)             refused
@@ -288,7 +288,7 @@ def _channels_last(source: np.ndarray | torch.Tensor) -> np.ndarray:
 
 
 def _is_deep(image: Image.Image) -> bool:
-    """True for modes with more than 8 bits a channel."""
+    """True for modes with more than 8 bits per channel."""
     return image.mode == "F" or image.mode.startswith("I")
 
 
@@ -359,7 +359,7 @@ def _scale_to_unit(values: np.ndarray, name: str) -> np.ndarray:
     if values.dtype == np.uint16:
         return np.divide(values, 65535, dtype=np.float32)
     if values.dtype == np.int32:  # how Pillow hands over some 16-bit files, PGM among them
-        _check_range(values, 65535, "whole numbers wider than 16 bits; save it with 8 or 16 bits a channel", name)
+        _check_range(values, 65535, "whole numbers wider than 16 bits; save it with 8 or 16 bits per channel", name)
         return np.divide(values, 65535, dtype=np.float32)
     if np.issubdtype(values.dtype, np.floating):
         _check_range(values, 1, "float values must lie in [0, 1], so divide by the largest possible value", name)

@@ -161,7 +161,7 @@ def _motion(tensors: Mapping[str, Tensor], described: Mapping[str, Any]) -> Save
     expected = 2 * num_control_points(trajectory, num_samples)
     if not _is_motion(points, expected):
         raise BadInputError(
-            f"holds control points of shape {tuple(points.shape)}; a {trajectory} trajectory wants finite values of "
+            f"holds control points of shape {tuple(points.shape)}; a {trajectory} trajectory needs finite values of "
             f"shape ({expected}, height, width)"
         )
     return SavedMotion(points[None], trajectory, num_samples)
@@ -231,7 +231,7 @@ def load_motion(path: Path) -> SavedMotion:
         raise BadInputError(f"{path}: {error}") from None
     if not _is_motion(points, expected):
         raise BadInputError(
-            f"{path}: holds control points of shape {tuple(points.shape)}; a {trajectory} trajectory wants finite "
+            f"{path}: holds control points of shape {tuple(points.shape)}; a {trajectory} trajectory needs finite "
             f"values of shape ({expected}, height, width)"
         )
     if uncertainty is not None and uncertainty.shape != (1, 1, *points.shape[1:]):

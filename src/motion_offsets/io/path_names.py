@@ -24,7 +24,7 @@ def as_path(name: str | os.PathLike[str]) -> Path:
     check_no_address(text)
     try:
         path = Path(text).expanduser()
-    except RuntimeError:  # there is no such user
+    except RuntimeError:  # the user is unknown
         return Path(text)
     _exists(os.fspath(path))
     return path

@@ -119,7 +119,7 @@ def passed_over(arguments: Sequence[str]) -> dict[Path, list[str]]:
 
 
 def real_path(path: Path) -> Path:
-    """A path without links; unlike ``Path.resolve``, a loop of links is no error here but where it is read."""
+    """A path without links; unlike ``Path.resolve``, a loop of links is not an error here, only where it is read."""
     return Path(os.path.realpath(path))
 
 

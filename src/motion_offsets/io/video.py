@@ -50,7 +50,7 @@ def write_video(
     Args:
         frames: at least one RGB frame: PIL images or uint8 arrays ``(H, W, 3)``, all of one size.
         path: file to write, ``.mp4``; an existing one is replaced.
-        fps: frames a second, from 0.1 to 240.
+        fps: frames per second, from 0.1 to 240.
         max_side: longest side of the video in pixels.
 
     Returns:
@@ -79,13 +79,13 @@ def write_animation(
 ) -> Path:
     """Write an endlessly looping GIF or WebP, chosen by the suffix.
 
-    A GIF gets one palette for all its frames, so that colours do not flicker, and at most 50 frames a second, the
+    A GIF gets one palette for all its frames, so that colours do not flicker, and at most 50 frames per second, the
     fastest that viewers honour.
 
     Args:
         frames: as for :func:`write_video`.
         path: file to write, ``.gif`` or ``.webp``; an existing one is replaced.
-        fps: frames a second, from 0.1 to 240.
+        fps: frames per second, from 0.1 to 240.
         max_side: longest side in pixels; larger frames are scaled down.
 
     Returns:
@@ -112,11 +112,11 @@ def write_animation(
 
 
 def read_video(path: str | os.PathLike[str], max_frames: int | None = None) -> tuple[list[np.ndarray], float]:
-    """Read a video's frames as uint8 RGB arrays ``(H, W, 3)``, with its frames a second.
+    """Read a video's frames as uint8 RGB arrays ``(H, W, 3)``, with its frames per second.
 
     Args:
         path: any video that FFmpeg reads.
-        max_frames: stop after so many frames.
+        max_frames: stop after this number of frames.
 
     Raises:
         BadInputError: the file is missing, no video, or damaged.

@@ -93,7 +93,7 @@ def _has_triton() -> bool:
 
 @functools.cache
 def _can_build() -> bool:
-    """Triton wants a GPU of 2017 or later and, on Linux, a C compiler and Python's headers for its launchers."""
+    """Triton needs a GPU of 2017 or later and, on Linux, a C compiler and Python's headers for its launchers."""
     if torch.version.hip is None and torch.cuda.get_device_capability() < (7, 0):
         return False
     if sys.platform != "linux":

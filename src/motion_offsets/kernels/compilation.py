@@ -1,4 +1,4 @@
-"""Numba's compiler with a cache on disk that can only save time: whatever is wrong with it, kernels are compiled anew.
+"""Numba's compiler with a cache on disk that can only save time: if anything is wrong with it, kernels are compiled.
 
 Numba's own cache ends in an error where no folder for it can be written, and for ever after one of its files was cut
 short. A damaged file of the right length it would run as machine code, so a checksum is kept with each.
@@ -62,7 +62,7 @@ class _Cache(FunctionCache):
         try:
             return super().load_overload(sig, target_context)
         except Exception:
-            # Saving reads the index first, so a damaged one has to go.
+            # Saving reads the index first, so a damaged one must go.
             try:
                 Path(self._cache_file._index_path).unlink()
             except OSError:

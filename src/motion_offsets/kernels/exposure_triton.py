@@ -75,7 +75,7 @@ def _coefficients(basis, n, POINTS: tl.constexpr):
 
 @triton.jit
 def _from_memory(points, area, basis, n, live, POINTS: tl.constexpr, WIDTH: tl.constexpr):
-    """A sample's offset from those points that count in it, read anew."""
+    """A sample's offset from those points that count in it, read again."""
     dx = tl.zeros(live.shape, tl.float32)
     dy = tl.zeros(live.shape, tl.float32)
     first, last = _nonzero(basis + n * POINTS, 1, POINTS, WIDTH)

@@ -22,8 +22,8 @@ def tuned(configs: Sequence[triton.Config], key: Sequence[str], zeroed: Sequence
 
     Args:
         configs: what to try.
-        key: arguments of the kernel for each of whose values the choice is made anew.
-        zeroed: arguments that the kernel adds to, which have to be zeroed between the tries.
+        key: arguments of the kernel for each of whose values the choice is made again.
+        zeroed: arguments that the kernel adds to, which must be zeroed between the tries.
     """
     tried = list(configs[:1] if INTERPRETED else configs)
     return triton.autotune(configs=tried, key=list(key), reset_to_zero=list(zeroed) or None)

@@ -104,7 +104,7 @@ def _backward(ctx: Any, grad: Tensor) -> tuple:
     grads: list[Tensor | None] = [None, None, None]
     if any(wanted):
         results = motion_aware_conv2d_backward(grad, *ctx.saved_tensors, ctx.scale, *wanted)
-        grads = [result if want else None for result, want in zip(results, wanted, strict=True)]
+        grads = [result if needed else None for result, needed in zip(results, wanted, strict=True)]
     grad_bias = grad.sum((0, 2, 3), dtype=ctx.bias_dtype) if bias_wanted else None
     return grads[0], grads[1], grad_bias, grads[2], None
 

@@ -2,7 +2,7 @@
 
 Features lie channels last, so that a bilinear sample is four runs of memory. A program has a block of pixels: tap by
 tap it gathers their samples into registers and multiplies them with that tap of the filter at once, adding up in
-float32, so the columns of samples that a convolution by matrix product wants never reach memory. Backwards, one kernel
+float32, so the columns of samples that a convolution by matrix product needs never reach memory. Backwards, one kernel
 turns the gradient into that of each tap's samples, which it scatters to the features by atomic additions in float32
 and reduces to the offsets' gradient; another multiplies samples and gradient for the filter, each program its share of
 the pixels, and the shares are added up after it.
@@ -274,7 +274,7 @@ def _backward_filter(
 
 
 def _block(count: int, largest: int) -> int:
-    """Side of a block of channels; ``tl.dot`` wants 16 at least."""
+    """Side of a block of channels; ``tl.dot`` needs at least 16."""
     return min(largest, max(16, triton.next_power_of_2(count)))
 
 

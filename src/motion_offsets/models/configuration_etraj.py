@@ -89,8 +89,8 @@ class EtrajConfig(BundledNamesMixin, SavedWithCodeMixin, PreTrainedConfig):
 
     def _check_values(self) -> None:
         valid = isinstance(self.base_channels, int) and self.base_channels >= 1
-        require(self, "base_channels", valid, "has to be a positive whole number such as 16")
-        require(self, "padding_mode", self.padding_mode in ("border", "zeros"), "has to be border or zeros")
+        require(self, "base_channels", valid, "must be a positive whole number such as 16")
+        require(self, "padding_mode", self.padding_mode in ("border", "zeros"), "must be border or zeros")
         require(self, "backbone", self.backbone in BACKBONES, f"must be one of {', '.join(BACKBONES)}")
         require(self, "direction", self.direction in DIRECTIONS, f"must be one of {', '.join(DIRECTIONS)}")
         self._check_levels()

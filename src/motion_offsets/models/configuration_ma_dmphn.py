@@ -38,7 +38,7 @@ class MaDmphnConfig(BundledNamesMixin, SavedWithCodeMixin, PreTrainedConfig):
             Nine exposure times in [-1, 1] at which the nine filter taps sample the trajectory.
         motion_padding_mode (`str`, defaults to `"zeros"`):
             What a motion-aware convolution finds outside its features: `"zeros"`, as an ordinary one, or the nearest
-            feature, `"border"`, which a large `alpha` wants.
+            feature, `"border"`, which a large `alpha` needs.
         residual_output (`bool`, defaults to `True`):
             Whether each network adds the image it sees to its output, as MA-DMPHN does and DMPHN does not.
         estimator_config (`dict` or `EtrajConfig`, *optional*):
@@ -79,22 +79,22 @@ class MaDmphnConfig(BundledNamesMixin, SavedWithCodeMixin, PreTrainedConfig):
         return written
 
     def _check_values(self) -> None:
-        require(self, "levels", self.levels in LEVELS, f"has to be one of {', '.join(map(str, LEVELS))}")
+        require(self, "levels", self.levels in LEVELS, f"must be one of {', '.join(map(str, LEVELS))}")
         for name in ("num_stacks", "base_channels"):
-            require(self, name, is_integer(getattr(self, name), 1), "has to be an integer from 1 up")
+            require(self, name, is_integer(getattr(self, name), 1), "must be an integer from 1 up")
         for name in ("motion_aware", "residual_output"):
-            require(self, name, isinstance(getattr(self, name), bool), "has to be True or False")
+            require(self, name, isinstance(getattr(self, name), bool), "must be True or False")
         stages = self.motion_aware_stages
         valid = isinstance(stages, tuple) and set(stages) <= set(STAGES) and len(set(stages)) == len(stages) > 0
-        require(self, "motion_aware_stages", valid, f"has to be one or more of {STAGES}, each once")
-        require(self, "alpha", is_number(self.alpha) and self.alpha > 0, "has to be a positive number")
+        require(self, "motion_aware_stages", valid, f"must be one or more of {STAGES}, each once")
+        require(self, "alpha", is_number(self.alpha) and self.alpha > 0, "must be a positive number")
         valid = self.motion_padding_mode in PADDING_MODES
-        require(self, "motion_padding_mode", valid, f"has to be one of {', '.join(PADDING_MODES)}")
+        require(self, "motion_padding_mode", valid, f"must be one of {', '.join(PADDING_MODES)}")
         valid = isinstance(self.tap_times, tuple) and len(self.tap_times) == TAPS
         valid = valid and all(is_number(time) and -1 <= time <= 1 for time in self.tap_times)
-        require(self, "tap_times", valid, f"has to be {TAPS} exposure times in [-1, 1]")
+        require(self, "tap_times", valid, f"must be {TAPS} exposure times in [-1, 1]")
         valid = self.estimator_config is None or is_estimator(self.estimator_config)
-        require(self, "estimator_config", valid, "has to be None, a dict or an EtrajConfig")
+        require(self, "estimator_config", valid, "must be None, a dict or an EtrajConfig")
         if self.estimator_config is not None and not self.motion_aware:
             raise BadInputError(
                 "estimator_config is given and motion_aware is False, so that nothing would use the estimator; it has "

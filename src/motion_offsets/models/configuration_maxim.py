@@ -18,8 +18,8 @@ class MaximConfig(BundledNamesMixin, SavedWithCodeMixin, PreTrainedConfig):
         base_channels (`int`, defaults to 32):
             Channels at full resolution; each level down has twice as many.
         block_sizes (`tuple[int, ...]`, defaults to `(16, 16, 8, 8)`):
-            Side of the blocks and of the grid that are mixed, one a level from full resolution down; the last is that
-            of the bottleneck. A U-Net has one level fewer than there are sizes.
+            Side of the blocks and of the grid that are mixed, one per level from full resolution down; the last is
+            that of the bottleneck. A U-Net has one level fewer than there are sizes.
         num_blocks (`int`, defaults to 2):
             Pairs of multi-axis mixing and channel attention in each encoder, decoder and bottleneck block.
         num_bottleneck_blocks (`int`, defaults to 2):

@@ -190,7 +190,7 @@ class EtrajModel(BundledNamesMixin, SavedWithCodeMixin, PreTrainedModel):
         """
         if pixel_values.ndim != 4 or pixel_values.shape[1] != 3 or min(pixel_values.shape[2:]) < 16:
             raise BadInputError(
-                f"pixel_values have shape {tuple(pixel_values.shape)}; they have to be (B, 3, H, W), sides at least 16"
+                f"pixel_values have shape {tuple(pixel_values.shape)}; they must be (B, 3, H, W), sides at least 16"
             )
         control_points, uncertainty = self._estimate(pixel_values)
         output = EtrajOutput(control_points=control_points, uncertainty=uncertainty)

@@ -43,7 +43,7 @@ class NetworkState:
 
     image: Tensor
     first_image: Tensor
-    features: tuple[Tensor, ...]  # one a level, each on the patches of that level
+    features: tuple[Tensor, ...]  # one per level, each on the patches of that level
 
 
 class ResidualBlock(nn.Sequential):
@@ -343,7 +343,7 @@ def _check_images(pixel_values: Tensor, sharp_pixel_values: Tensor | None) -> No
     shape = tuple(pixel_values.shape)
     if len(shape) != 4 or shape[1] != 3 or min(shape[2:]) < MIN_SIDE:
         raise BadInputError(
-            f"pixel_values has shape {shape}; it has to be (B, 3, H, W) with sides of {MIN_SIDE} or more"
+            f"pixel_values has shape {shape}; it must be (B, 3, H, W) with sides of {MIN_SIDE} or more"
         )
     if sharp_pixel_values is not None and tuple(sharp_pixel_values.shape) != shape:
         raise BadInputError(
@@ -354,7 +354,7 @@ def _check_images(pixel_values: Tensor, sharp_pixel_values: Tensor | None) -> No
 def _check_offsets(motion_offsets: Tensor, pixel_values: Tensor) -> None:
     expected = (pixel_values.shape[0], TAPS, 2, *pixel_values.shape[2:])
     if tuple(motion_offsets.shape) != expected:
-        raise BadInputError(f"motion_offsets has shape {tuple(motion_offsets.shape)}; these images want {expected}")
+        raise BadInputError(f"motion_offsets has shape {tuple(motion_offsets.shape)}; these images need {expected}")
 
 
 __all__ = ["DeblurringOutput", "MaDmphnForImageDeblurring", "MaDmphnPreTrainedModel"]

@@ -64,7 +64,7 @@ def motion_aware_conv2d(
     if dtype is not None and x.dtype != torch.float64:
         # Offsets keep their precision: a bf16 position is off by pixels at the far end of a large photo.
         x, weight, bias = x.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
-    # An exported graph has to run where this package is not.
+    # An exported graph must run where this package is not.
     if not torch.compiler.is_exporting() and not forward_mode() and fused(x, motion_offsets):
         return motion_aware_conv2d_fused(x, weight, bias, motion_offsets, scale)
     return motion_aware_conv2d_plain(x, weight, bias, motion_offsets, scale)
@@ -79,7 +79,7 @@ def motion_aware_conv2d_plain(
     sampled: Callable[[Tensor, Tensor, Tensor, str], Tensor] = sample,
 ) -> Tensor:
     """The plain PyTorch twin of the kernels: one ``grid_sample`` and one 1x1 convolution per tap, summed."""
-    if x.numel() == 0:  # nothing to sample, but gradients still have to find their way
+    if x.numel() == 0:  # nothing to sample, but gradients still must find their way
         return torch.einsum("bchw,oc->bohw", x, weight.sum((2, 3)))
     height, width = x.shape[2:]
     # Positions need the mantissa that half precision lacks.
@@ -134,10 +134,10 @@ def _check(x: Tensor, weight: Tensor, bias: Tensor | None, motion_offsets: Tenso
     if x.ndim != 4 or weight.ndim != 4 or weight.shape[1] != x.shape[1] or tuple(weight.shape[2:]) != (3, 3):
         raise BadInputError(
             f"features {tuple(x.shape)} do not go with a filter {tuple(weight.shape)}; "
-            "they have to be (B, Cin, H, W) and (Cout, Cin, 3, 3)"
+            "they must be (B, Cin, H, W) and (Cout, Cin, 3, 3)"
         )
     expected = (x.shape[0], TAPS, 2, x.shape[2], x.shape[3])
     if tuple(motion_offsets.shape) != expected:
-        raise BadInputError(f"motion offsets have shape {tuple(motion_offsets.shape)}; these features want {expected}")
+        raise BadInputError(f"motion offsets have shape {tuple(motion_offsets.shape)}; these features need {expected}")
     if bias is not None and tuple(bias.shape) != (weight.shape[0],):
-        raise BadInputError(f"bias has shape {tuple(bias.shape)}; this filter wants ({weight.shape[0]},)")
+        raise BadInputError(f"bias has shape {tuple(bias.shape)}; this filter needs ({weight.shape[0]},)")

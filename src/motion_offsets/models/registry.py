@@ -56,7 +56,7 @@ def model_class(name: str | os.PathLike[str], subfolder: str = "") -> Any:
     """The class of a bundled model, of a folder's, or of one on the Hub.
 
     Raises:
-        BadInputError: the name is unknown, or its ``config.json`` names no model of ours.
+        BadInputError: the name is unknown, or its ``config.json`` does not name a model of this package.
     """
     return _entry(name, subfolder).model_class()
 

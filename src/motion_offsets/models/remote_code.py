@@ -183,7 +183,7 @@ def flattened(cls: type) -> dict[str, str]:
 def _imported_file(file: Path, level: int, name: str) -> Path:
     found = file.parents[level - 1].joinpath(*name.split(".")).with_suffix(".py") if name else None
     if found is None or not found.is_file():
-        raise RuntimeError(f"{file}: imports {'.' * level}{name}, which is no file; import from a module of a folder")
+        raise RuntimeError(f"{file}: imports {'.' * level}{name}, not a file; import from a module of a folder")
     return found
 
 

@@ -60,7 +60,7 @@ class BlurToVideoPipeline(PushToHubMixin, DiffusionPipeline):
     Args:
         estimator: predicts the trajectories.
         deblurrer: any :class:`~motion_offsets.models.deblurring.DeblurrerMixin`, makes the sharp frame; without one,
-            each call has to bring ``sharp_image``.
+            each call must bring ``sharp_image``.
         processor: turns photos into tensors and back; by default a new one.
 
     Example:
@@ -107,7 +107,7 @@ class BlurToVideoPipeline(PushToHubMixin, DiffusionPipeline):
             folder = snapshot(resolve_name(pretrained_model_name_or_path), kwargs)
             components = load_components(folder, kwargs)
             if kwargs:
-                raise BadInputError(f"{next(iter(kwargs))} is no option of this pipeline; leave it out")
+                raise BadInputError(f"{next(iter(kwargs))} is not an option of this pipeline; leave it out")
             return cls(**components)
 
     def save_pretrained(self, save_directory: str | os.PathLike[str], *args: Any, **kwargs: Any) -> None:
@@ -169,7 +169,7 @@ class BlurToVideoPipeline(PushToHubMixin, DiffusionPipeline):
         return None if self._fast is None else self._fast.report
 
     def to(self, *args: Any, **kwargs: Any) -> Any:
-        """As in diffusers; a pipeline that was optimized has to be optimized again for where it is then."""
+        """As in diffusers; a pipeline that was optimized must be optimized again for where it is then."""
         self.unoptimize()
         return super().to(*args, **kwargs)
 
@@ -206,15 +206,15 @@ class BlurToVideoPipeline(PushToHubMixin, DiffusionPipeline):
                 array or tensor with four dimensions is a batch. Sizes may differ.
             num_frames: T, the number of frames, at least 2, spread evenly from t = -1 to t = 1.
             timestamps: the times of the frames in [-1, 1] instead; ``num_frames`` is then ignored.
-            sharp_image: the sharp frames from any other deblurrer, one a photo and of its size.
+            sharp_image: the sharp frames from any other deblurrer, one per photo and of its size.
             output_type: ``"pil"``, ``"np"`` or ``"pt"``.
             share_offsets: hand the estimator's offsets to the deblurrer even if it carries another estimator.
-            refine_steps: fit the motion to the photo itself in so many steps, 20 say, once the sharp frame is known;
+            refine_steps: number of steps, such as 20, that fit the motion to the photo once the sharp frame is known;
                 see :mod:`motion_offsets.exposure.refinement`.
             safe: blend the sharp frame back towards the photo where the motion does not explain it; see
                 :mod:`motion_offsets.exposure.blending`.
-            max_memory: bytes a photo may need; a larger one is processed in overlapping tiles. The result is not
-                counted: all its frames and their offsets are kept, T * (3 + 2) values a pixel.
+            max_memory: bytes that a photo may need; a larger one is processed in overlapping tiles. The result is not
+                counted: all its frames and their offsets are kept, T * (3 + 2) values per pixel.
             dtype: compute the networks under autocast to this type, ``torch.bfloat16`` say, passing by what
                 :meth:`optimize` made; ``None``: as they are, or as that made them.
             return_dict: ``False`` gives the output's fields as a tuple.
@@ -285,12 +285,12 @@ class BlurToVideoPipeline(PushToHubMixin, DiffusionPipeline):
             part: a context manager for each step by name, to time it.
 
         Raises:
-            BadInputError: there is no deblurrer and one is needed, or an option cannot be used.
+            BadInputError: a deblurrer is needed and missing, or an option cannot be used.
         """
         return answer(self, pixel_values, sharp, **options)
 
     def check_fits(self, max_memory: float, pixels: int, deblurs: bool = True) -> None:
-        """Raise :class:`BadInputError` for a photo of so many pixels that would need more memory."""
+        """Raise :class:`BadInputError` for a photo of this number of pixels if it would need more memory."""
         check_photo_fits(max_memory, pixels, self.tile_bytes if deblurs else ESTIMATOR_BYTES)
 
     @property
@@ -303,7 +303,7 @@ class BlurToVideoPipeline(PushToHubMixin, DiffusionPipeline):
     ) -> None:
         """Raise :class:`BadInputError` for arguments that cannot work."""
         if output_type not in OUTPUT_TYPES:
-            raise BadInputError(f"output_type is {output_type!r}; it has to be one of {', '.join(OUTPUT_TYPES)}")
+            raise BadInputError(f"output_type is {output_type!r}; it must be one of {', '.join(OUTPUT_TYPES)}")
         if not photos:
             raise BadInputError("image is an empty list; give at least one photo")
         if not times:
@@ -320,12 +320,12 @@ class BlurToVideoPipeline(PushToHubMixin, DiffusionPipeline):
         return self.processor([photo], return_tensors="pt")["pixel_values"].to(self._execution_device)
 
     def preprocess_sharp(self, sharp_image: Any, pixel_values: Tensor) -> Tensor:
-        """A sharp frame that was made elsewhere, like :meth:`preprocess`; it has to have the photo's size."""
+        """A sharp frame that was made elsewhere, like :meth:`preprocess`; it must have the photo's size."""
         sharp = self.preprocess(sharp_image)
         if sharp.shape != pixel_values.shape:
             raise BadInputError(
                 f"sharp_image is {sharp.shape[3]}x{sharp.shape[2]} and its photo {pixel_values.shape[3]}x"
-                f"{pixel_values.shape[2]}; both have to be of one size"
+                f"{pixel_values.shape[2]}; both must be of one size"
             )
         return sharp
 
@@ -384,7 +384,7 @@ class BlurToVideoPipeline(PushToHubMixin, DiffusionPipeline):
         """Sharp frames ``(B, 3, H, W)``, float32 in [0, 1], of photos ``(B, 3, H, W)``.
 
         A deblurrer that carries its own estimator, fine-tuned with it, finds the motion itself unless
-        ``control_points``, as :meth:`estimate` gives them, are handed over. One without has to be given them.
+        ``control_points``, as :meth:`estimate` gives them, are handed over. One without must be given them.
         """
         deblurrer = self.deblurrer
         if deblurrer is None:
@@ -462,7 +462,7 @@ class BlurToVideoPipeline(PushToHubMixin, DiffusionPipeline):
 
         Args:
             control_points: pixels.
-            num_samples: so many instead.
+            num_samples: the number of samples to use instead.
             scale: of the motion, if it is exposed at another size.
         """
         if num_samples is None:

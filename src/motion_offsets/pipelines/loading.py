@@ -63,7 +63,7 @@ def _of_each(choice: Any) -> Callable[[str], Any]:
         return lambda name: choice
     unknown = set(choice) - {*_LOADERS, "processor", "default", ""}
     if unknown:
-        raise BadInputError(f"{sorted(unknown)[0]!r} is no part of this pipeline; give one of {', '.join(_LOADERS)}")
+        raise BadInputError(f"{sorted(unknown)[0]!r} is not part of this pipeline; give one of {', '.join(_LOADERS)}")
     return lambda name: choice.get(name, choice.get("default", choice.get("")))
 
 

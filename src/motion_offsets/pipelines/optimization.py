@@ -72,7 +72,7 @@ class OptimizedNetworks:
         device = estimator.device
         dtype = fast_dtype(device) if dtype is None else dtype
         if dtype not in _TYPES:
-            raise BadInputError(f"dtype is {dtype}; it has to be one of {', '.join(map(str, _TYPES))}")
+            raise BadInputError(f"dtype is {dtype}; it must be one of {', '.join(map(str, _TYPES))}")
         compiled = device.type == "cuda" and importlib.util.find_spec("triton") is not None
         compiled = compiled if compile is None else compile
         self._graphs = compiled and device.type == "cuda" and backend == "inductor"

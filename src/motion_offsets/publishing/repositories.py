@@ -69,8 +69,8 @@ def check_publications(publications: Sequence[Publication], owner: str, max_byte
             validate_repo_id(repo_id)
         except HFValidationError:
             raise BadInputError(
-                f"{repo_id!r} is no name that the Hub allows; give an owner and a name of letters, digits, '-', '_' "
-                "and '.', 96 characters at most"
+                f"{repo_id!r} is not a name that the Hub allows; give an owner and a name of letters, digits, '-', "
+                "'_' and '.', 96 characters at most"
             ) from None
         sizes = {path: file.stat().st_size for path, file in publication.files().items()}
         for path, size in sizes.items():
@@ -199,7 +199,7 @@ def _refuse_other_type(api: HfApi, change: Change) -> None:
     for kind, name in TYPE_NAMES.items():
         if kind != wanted and api.repo_exists(change.repo_id, repo_type=kind):
             raise BadInputError(
-                f"{change.repo_id}: is a {name} on the Hub, and a {TYPE_NAMES[wanted]} is to be published; give it "
+                f"{change.repo_id}: is a {name} on the Hub, but a {TYPE_NAMES[wanted]} would be published; give it "
                 "another name"
             )
 

@@ -12,8 +12,8 @@ DEFAULT_MAX_MEMORY = 4e9
 # Smaller tiles are little but overlap.
 SMALLEST_SIDE = 512
 SMALLEST_TILE = SMALLEST_SIDE**2
-# Measured peaks, bytes a pixel: of a tile inside each network and the deconvolution, and of what is held of the whole
-# photo meanwhile.
+# Measured peaks, bytes per pixel: of a tile inside each network and the deconvolution, and of what is held of the
+# whole photo meanwhile.
 ESTIMATOR_BYTES = 550
 DEBLURRER_BYTES = 1100
 DECONVOLUTION_BYTES = 320
@@ -23,12 +23,12 @@ MOST_HELD = 0.3
 
 
 def max_tile_pixels(max_memory: float, image_pixels: int, network_bytes: float, batch_size: int = 1) -> int:
-    """Number of pixels a tile may have so that photos of one size are processed within a memory bound.
+    """Number of pixels that a tile may have so that photos of one size are processed within a memory bound.
 
     Args:
         max_memory: bound in bytes, for everything that belongs to the photos.
         image_pixels: H * W of each photo.
-        network_bytes: what the network needs at its peak, bytes a pixel of the tile.
+        network_bytes: what the network needs at its peak, bytes per pixel of the tile.
         batch_size: number of photos that run together.
 
     Raises:
@@ -68,7 +68,7 @@ def check_photo_fits(max_memory: float, image_pixels: int, network_bytes: float 
     Args:
         max_memory: bound in bytes.
         image_pixels: H * W of the photo.
-        network_bytes: what the network that needs the most needs at its peak, bytes a pixel of a tile.
+        network_bytes: what the network that needs the most needs at its peak, bytes per pixel of a tile.
     """
     max_tile_pixels(max_memory, image_pixels, network_bytes)
 
@@ -81,5 +81,5 @@ def parse_memory(text: str, argument: str = "max_memory") -> float:
     else:
         size = 0.0
     if size <= 0:
-        raise BadInputError(f"`{argument}` {text!r} is no amount of memory; give one such as 4GB or 800MB")
+        raise BadInputError(f"`{argument}` {text!r} is not an amount of memory; give one such as 4GB or 800MB")
     return size

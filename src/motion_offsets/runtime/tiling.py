@@ -15,7 +15,7 @@ from .memory import SMALLEST_SIDE, SMALLEST_TILE
 # Tiles start on multiples of this, so that the networks' strides fall on the same pixels as in the whole image.
 ALIGNMENT = 32
 # Width, pixels, of the border in which a tile's answer is not used at all: there it lacks what lies outside the tile.
-# A full receptive field would want more: 214 pixels for the estimator; for one level of the deblurrer 67, and four
+# A full receptive field would need more: 214 pixels for the estimator; for one level of the deblurrer 67, and four
 # times what its taps are moved by (tests/runtime/test_tiling.py computes them). But what lies that far away hardly
 # counts: with the bundled models, the tiles of a photo differ from the whole by less than 0.1 pixels of motion and
 # 0.1 of 255 in the sharp frame, which a test checks.
@@ -129,7 +129,7 @@ def run_tiled(
     Args:
         function: ``(B, C, h, w)`` to ``(B, D, h, w)``; it is called with as many tiles as there are images.
         images: ``(B, C, H, W)``, or several of one height and width.
-        max_pixels: most pixels a tile may have; see :func:`~motion_offsets.runtime.memory.max_tile_pixels`.
+        max_pixels: most pixels that a tile may have; see :func:`~motion_offsets.runtime.memory.max_tile_pixels`.
         margin: border of a tile, pixels, in which its answer is not used.
         on_tile: called with (tiles done, tiles in all) after each tile.
         agree: where tiles overlap, ``agree(maps, reference)`` is blended in place of a tile's own ``maps``; the

@@ -66,7 +66,7 @@ def load_config(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
     known = {entry.name for entry in dataclasses.fields(TrainingOptions)}
     for name in fields:
         if name not in known and name != "base":
-            raise BadInputError(f"{path}: there is no field {name!r}; the fields are {', '.join(sorted(known))}")
+            raise BadInputError(f"{path}: unknown field {name!r}; the fields are {', '.join(sorted(known))}")
     for name in NESTED:
         if fields.get(name) is not None:
             fields[name] = as_mapping(f"{path}: {name}", fields[name])

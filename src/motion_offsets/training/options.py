@@ -88,7 +88,7 @@ class TrainingOptions:
     scenes: str = field(default="{}", metadata={"help": "dynamic scenes: fields of SceneRecipe, as YAML"})
 
     steps: int = field(default=100_000, metadata={"help": "optimizer steps of the whole run"})
-    batch_size: int = field(default=8, metadata={"help": "crops a process sees at a time"})
+    batch_size: int = field(default=8, metadata={"help": "crops per process and step"})
     gradient_accumulation: int = field(default=1, metadata={"help": "batches whose gradients make one step"})
     learning_rate: float = field(default=1e-4, metadata={"help": "at its highest; it falls linearly to 0"})
     warmup_steps: int = field(default=0, metadata={"help": "steps over which the learning rate rises"})
@@ -247,14 +247,14 @@ class TrainingOptions:
             )
         if self.reblur_from > 0 and not (self.flow_weight and self.flow_until >= self.reblur_from):
             raise BadInputError(
-                f"reblur_from is {self.reblur_from} and there is no flow loss before it; set flow_weight, and "
+                f"reblur_from is {self.reblur_from} and the flow loss before it is missing; set flow_weight, and "
                 "flow_until no earlier"
             )
         smallest = 16 * (config.ssim_window_size - 1) + 1
         if config.ssim_weight and max(self.reblur_from, self.ssim_from) < 1 and recipe.crop_size < smallest:
             raise BadInputError(
                 f"crops crop_size is {recipe.crop_size} and model ssim_window_size {config.ssim_window_size}, which "
-                f"wants crops of {smallest}; set ssim_window_size to 7 for crops of 128, or ssim_weight to 0"
+                f"needs crops of {smallest}; set ssim_window_size to 7 for crops of 128, or ssim_weight to 0"
             )
 
     def _check_deblurrer(self, config: MaDmphnConfig) -> None:
@@ -267,7 +267,7 @@ class TrainingOptions:
                     )
         elif not (self.estimator or self.start_from):
             raise BadInputError(
-                "estimator is not given; a motion-aware deblurrer wants a trained one: a folder, org/name on the Hub, "
+                "estimator is not given; a motion-aware deblurrer needs a trained one: a folder, org/name on the Hub, "
                 "or a bundled name such as etraj-quadratic"
             )
         if self.deconvolution_start and self.start_from:
@@ -329,7 +329,7 @@ def _defaults() -> dict[str, Any]:
 
 def _require(options: TrainingOptions, name: str, valid: bool, right: str) -> None:
     if not valid:
-        raise BadInputError(f"{name} is {getattr(options, name)!r}; it has to be {right}")
+        raise BadInputError(f"{name} is {getattr(options, name)!r}; it must be {right}")
 
 
 def _last_names(folder: str) -> str:
@@ -343,7 +343,7 @@ def as_mapping(name: str, text: str | dict) -> dict[str, Any]:
     except yaml.YAMLError as error:
         raise BadInputError(f"{name} is no YAML ({' '.join(str(error).split())})") from error
     if not isinstance(value, dict):
-        raise BadInputError(f"{name} is {text!r}; it has to be a mapping such as '{{trajectory: quadratic}}'")
+        raise BadInputError(f"{name} is {text!r}; it must be a mapping such as '{{trajectory: quadratic}}'")
     return value
 
 

@@ -1,4 +1,4 @@
-"""What a run wants of its surroundings, refused at the start rather than after a day."""
+"""What a run needs of its environment, checked at the start rather than after a day."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ class NotFiniteError(Exception):
 
 
 class Run:
-    """One training run: everything a checkpoint has to bring back, and the loop over the steps."""
+    """One training run: everything a checkpoint must bring back, and the loop over the steps."""
 
     def __init__(self, options: TrainingOptions):
         self.options = options
@@ -218,7 +218,7 @@ class Run:
             weights = self.stage.model.state_dict()
         if not self.accelerator.is_main_process:
             return None
-        with torch.random.fork_rng(devices=[]):  # the initial weights are drawn, and nobody wants them
+        with torch.random.fork_rng(devices=[]):  # the initial weights are drawn, and replaced below
             model = type(self.stage.model)(self.stage.model.config)
         model.load_state_dict({name.replace("_orig_mod.", ""): value for name, value in weights.items()})
         model.to(self.accelerator.device, memory_format=torch.channels_last)
@@ -300,7 +300,7 @@ class Run:
         return {"steps": self.step, "seconds": round(self.seconds), "validation": self.validated}
 
     def _kind(self) -> dict[str, Any]:
-        """What a checkpoint and the run that goes on from it have to share."""
+        """What a checkpoint and the run that goes on from it must share."""
         return {
             "stage": self.options.stage,
             "crops_per_step": self.crops_per_step,
@@ -314,7 +314,9 @@ class Run:
             raise BadInputError(f"{self.output}: no checkpoint to resume from; leave out `resume` to start")
         state = json.loads((found[-1] / PROGRESS_FILE).read_text())
         if "kind" not in state:
-            raise BadInputError(f"{found[-1]}: was written by an earlier train.py; go on with that one, or start anew")
+            raise BadInputError(
+                f"{found[-1]}: was written by an earlier train.py; continue with that one, or start again"
+            )
         check_same_run(found[-1], state["kind"], self._kind())
         self.accelerator.load_state(str(found[-1]))
         self.step, self.seconds, self.validated = state["steps"], state["seconds"], state["validation"]

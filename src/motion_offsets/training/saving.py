@@ -56,12 +56,12 @@ def config_record(model: PreTrainedModel) -> dict[str, Any]:
 
 
 def check_same_run(folder: Path, earlier: dict[str, Any], now: dict[str, Any]) -> None:
-    """Refuse to go on from a checkpoint of another model or another number of crops a step.
+    """Refuse to go on from a checkpoint of another model or another number of crops per step.
 
     Args:
         folder: the checkpoint.
         earlier: what its ``progress.json`` says, ``stage``, ``crops_per_step`` and ``model``.
-        now: the same of the run that wants to go on.
+        now: the same of the run that continues.
 
     Raises:
         BadInputError: names the first field that differs.

@@ -104,9 +104,9 @@ def start_by_deconvolution(model: MaDmphnForImageDeblurring) -> None:
     """
     config = model.config
     if not (config.motion_aware and 3 in config.motion_aware_stages and config.residual_output):
-        raise BadInputError("deconvolution_start wants a motion-aware model, stage 3 among them, with residual output")
+        raise BadInputError("deconvolution_start needs a motion-aware model, stage 3 among them, with residual output")
     if config.base_channels < 24:
-        raise BadInputError(f"base_channels is {config.base_channels}; deconvolution_start wants 24 or more")
+        raise BadInputError(f"base_channels is {config.base_channels}; deconvolution_start needs 24 or more")
     network: Any
     for network in model.networks:
         for module in network.modules():

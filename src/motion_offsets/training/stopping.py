@@ -11,7 +11,7 @@ LAUNCHED = "ACCELERATE_MIXED_PRECISION"  # `accelerate launch` tells it to all t
 
 
 class StopRequest:
-    """True once somebody wants the run to stop. From its making on, the two signals do nothing but that.
+    """True once the run was asked to stop. From its making on, the two signals do nothing but that.
 
     With one process the launcher passes no signal on: who ends it would leave a run behind that nobody sees. It is
     therefore as good as a signal when the launcher is gone.

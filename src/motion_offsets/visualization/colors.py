@@ -63,7 +63,7 @@ def wheel_colors(field: np.ndarray) -> np.ndarray:
             darkened, and those that are not finite turn black.
 
     Returns:
-        uint8 RGB, ``(..., 3)``; white is no motion.
+        uint8 RGB, ``(..., 3)``; white means no motion.
     """
     known = np.isfinite(field).all(axis=0)
     right, down = field if known.all() else np.where(known, field, 0)

@@ -13,7 +13,7 @@ from .colors import wheel_colors
 
 
 def flow_to_image(flow: ArrayLike, max_length: float | None = None) -> Image.Image:
-    """Colour a flow field with the Middlebury wheel: hue is direction, saturation is length, white is no motion.
+    """Colour a flow field with the Middlebury wheel: hue is direction, saturation is length, white means no motion.
 
     Args:
         flow: ``(2, H, W)``, channel 0 = right, 1 = down, in pixels. Values that are not finite turn black.

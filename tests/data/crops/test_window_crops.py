@@ -100,7 +100,7 @@ def test_a_video_is_a_source(tmp_path: Path, scene: Callable[[int], np.ndarray])
     assert item["sharp"].shape == (3, 40, 40)
     assert 0 < (item["blurred"] - item["sharp"][:, 8:-8, 8:-8]).abs().max() < 0.5
     slow = write_video(frames, tmp_path / "slow.mp4", 30)
-    with pytest.raises(BadInputError, match="slow.mp4: has 30 frames a second, and at least 200 are needed"):
+    with pytest.raises(BadInputError, match="slow.mp4: has 30 frames per second, and at least 200 are needed"):
         FrameWindowCrops(slow, 1)
 
 

@@ -144,7 +144,7 @@ def test_what_cannot_be_loaded(load, tmp_path, pictures, streaming):
     for source, more, words in (
         (file, {}, "which of its columns one, two, label"),
         (file, {"columns": {"blurred": "one", "sharp": "three"}}, "has no column 'three'; it has one, two, label"),
-        (file, {"columns": {"blurred": "one"}}, "it has to give the names of blurred and of sharp"),
+        (file, {"columns": {"blurred": "one"}}, "it must give the names of blurred and of sharp"),
         (file, {"columns": {"blurred": "one", "sharp": "label"}}, "column 'label' holds no pictures"),
         (tmp_path / "repo", {"split": "test"}, "cannot be loaded .*test"),
         (tmp_path / "broken.parquet", {}, "broken.parquet: cannot be"),
@@ -197,7 +197,7 @@ def test_what_save_to_disk_wrote(load, tmp_path, scene, pictures, streaming):
 
 @pytest.mark.parametrize("kind", ["parquet", "tar"])
 def test_streams_reach_workers_that_are_spawned(load, tmp_path, pictures, kind):
-    """Under Python 3.14 workers no longer start by fork, so that what they read has to be pickled."""
+    """Under Python 3.14 workers no longer start by fork, so that what they read must be pickled."""
     if kind == "parquet":
         path = write_parquet(tmp_path / "pairs.parquet", "blurred", "sharp", pictures)
     else:

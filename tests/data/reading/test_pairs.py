@@ -211,7 +211,7 @@ def test_what_is_no_source(load, tmp_path, scene, gopro):
     for source, more, words in (
         ("gone", {}, "no such folder or file"),
         ("broken.zip", {}, "not a ZIP file"),
-        ("words.txt", {}, "is no source of pairs"),
+        ("words.txt", {}, "is not a source of pairs"),
         ("empty", {}, "holds neither pictures nor"),
         ("photos", {}, "in no layout of pairs"),
         ("one", {}, "holds no sharp pictures"),

@@ -17,7 +17,7 @@ from motion_offsets.io.video import write_video
 
 
 def pan(path: Path, count: int, step: int = 2) -> list[np.ndarray]:
-    """Frames of a camera that pans over a photo, by ``step`` pixels a frame."""
+    """Frames of a camera that pans over a photo, by ``step`` pixels per frame."""
     with Image.open(path) as image:
         pixels = np.asarray(image.convert("RGB").resize((300, 200)))
     return [pixels[20:116, 10 + step * number : 138 + step * number].copy() for number in range(count)]
@@ -72,7 +72,7 @@ def test_repeated_frames_are_dropped(tmp_path, frames, generator):
     found, skipped = windows(write_video([*noisy[:4], *noisy[3:]], tmp_path / "one.mp4", 240), stride=20)
     assert skipped == Skipped(duplicates=1)
     assert_same(found[0].frames, noisy[:7])
-    # All frames were stored twice: 120 frames a second that call themselves 240.
+    # All frames were stored twice: 120 frames per second that call themselves 240.
     path = write_video([frame for frame in noisy for _ in range(2)], tmp_path / "twice.mp4", 240)
     found, skipped = windows(path)
     assert not found
@@ -85,7 +85,7 @@ def test_repeated_frames_are_dropped(tmp_path, frames, generator):
 
 def test_slow_footage_is_refused_with_the_reason(tmp_path, frames):
     path = write_video(frames, tmp_path / "slow.mp4", 30)
-    with pytest.raises(BadInputError, match=r"slow.mp4: has 30 frames a second.*at least 200.*ghosts.*`min_fps`"):
+    with pytest.raises(BadInputError, match=r"slow.mp4: has 30 frames per second.*at least 200.*ghosts.*`min_fps`"):
         windows(path)
     assert len(windows(path, min_fps=30)[0]) == 4
 
@@ -101,7 +101,7 @@ def test_slow_motion_of_a_phone_counts_as_filmed(tmp_path, frames):
                 packet.stream = stream
                 target.mux(packet)
     assert len(windows(tmp_path / "phone.mp4")[0]) == 4
-    with pytest.raises(BadInputError, match="has 240 frames a second, and at least 300"):
+    with pytest.raises(BadInputError, match="has 240 frames per second, and at least 300"):
         windows(tmp_path / "phone.mp4", min_fps=300)
 
 

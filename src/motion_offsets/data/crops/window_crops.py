@@ -22,7 +22,7 @@ GAMMA = 2.2
 
 
 def check_window_range(shortest: int, longest: int) -> None:
-    """Refuse what is no range of window lengths of at least 3 frames with an odd number in it."""
+    """Refuse what is not a range of window lengths of at least 3 frames with an odd number in it."""
     if not 3 <= shortest <= longest or shortest == longest and shortest % 2 == 0:
         raise BadInputError(
             f"the window is {shortest} to {longest} frames; give the shortest and the longest, from 3 up, with an odd "

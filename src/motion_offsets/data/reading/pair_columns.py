@@ -125,7 +125,7 @@ def _chosen(source: str, names: Sequence[str], columns: Mapping[str, str] | None
     """The column of each role."""
     if columns is not None:
         if sorted(columns) != sorted(_ROLES):
-            raise BadInputError(f"columns is {dict(columns)}; it has to give the names of blurred and of sharp")
+            raise BadInputError(f"columns is {dict(columns)}; it must give the names of blurred and of sharp")
         for name in columns.values():
             if name not in names:
                 raise BadInputError(f"{source}: has no column {name!r}; it has {', '.join(names)}")

@@ -82,7 +82,7 @@ def load_pairs(
     """
     import_datasets("load_pairs")
     if layout is not None and layout not in LAYOUTS:
-        raise BadInputError(f"layout is {layout!r}; it has to be one of {', '.join(LAYOUTS)}")
+        raise BadInputError(f"layout is {layout!r}; it must be one of {', '.join(LAYOUTS)}")
     path = as_path(source)
     tree = FileTree(path)
     pictures: list[str] = []
@@ -122,7 +122,9 @@ def _holds_files(source: str | os.PathLike[str], path: Path) -> bool:
             return False
         if path.suffix.lower() == ".zip":
             return True
-        raise BadInputError(f"{path}: is no source of pairs; give a folder, a ZIP, Parquet or tar file, or a Hub name")
+        raise BadInputError(
+            f"{path}: is not a source of pairs; give a folder, a ZIP, Parquet or tar file or a Hub name"
+        )
     if not _HUB_NAME.fullmatch(os.fspath(source)) or os.fspath(source).startswith((".", "/")):
         raise BadInputError(f"{source}: no such folder or file; check the path, or give org/name on the Hub")
     return False

@@ -85,14 +85,12 @@ def load_sequences(
 
 def check_window(window: int) -> None:
     if isinstance(window, bool) or not isinstance(window, int) or window < 3 or window % 2 == 0:
-        raise BadInputError(
-            f"window is {window!r}; it has to be an odd number of frames from 3, so that one is central"
-        )
+        raise BadInputError(f"window is {window!r}; it must be an odd number of frames from 3, so that one is central")
 
 
 def check_stride(stride: int) -> None:
     if isinstance(stride, bool) or not isinstance(stride, int) or stride < 1:
-        raise BadInputError(f"stride is {stride!r}; it has to be a number of frames from 1")
+        raise BadInputError(f"stride is {stride!r}; it must be a number of frames from 1")
 
 
 def frame_runs(source: str, tree: FileTree, split: str) -> list[tuple[str, list[tuple[int, str]]]]:

@@ -24,7 +24,8 @@ def card(settings: SynthesisSettings, sources: dict[str, Any], pairs: int) -> st
     if settings.recipe is None:
         how = (
             f"Each blurred picture is the average of {settings.window} consecutive frames of video filmed at "
-            f"{settings.min_fps:g} frames a second or more, taken in {light}; the sharp picture is the middle frame. "
+            f"{settings.min_fps:g} frames per second or more, taken in {light}; the sharp picture is the middle "
+            "frame. "
             f"A window starts every {settings.stride} frames. Repeated frames were dropped, and no window reaches "
             "over a scene cut. `frame` is the middle frame's number in the video."
         )

@@ -20,7 +20,7 @@ import numpy as np
 from ...errors import BadInputError
 
 MIN_FPS = 200.0
-"""Slowest footage that is averaged unless asked for: just below the 240 frames a second of GoPro and of phones."""
+"""Slowest footage that is averaged unless asked for: just below the 240 frames per second of GoPro and of phones."""
 
 # Frames are compared as small grey pictures.
 _THUMB_WIDTH = 160
@@ -30,7 +30,7 @@ _DUPLICATE_MEAN, _DUPLICATE_MOST = 0.25, 16
 _CUT_LEVELS, _CUT_RATIO, _CUT_MEMORY = 12.0, 2.5, 24
 # A file that holds a smaller part of the frames that it announces was cut short.
 _WHOLE = 0.98
-# Phones store slow motion at 30 frames a second, with the rate of the camera beside it.
+# Phones store slow motion at 30 frames per second, with the rate of the camera beside it.
 _CAPTURE_RATE_KEYS = ("com.android.capture.fps", "com.apple.quicktime.capture.fps")
 
 
@@ -66,7 +66,7 @@ def video_windows(
         path: any video that FFmpeg reads.
         window: frames M of a window, odd.
         stride: frames from one window's start to the next one's.
-        min_fps: slowest footage accepted, frames a second.
+        min_fps: slowest footage accepted, frames per second.
         skipped: counts what is not used.
 
     Raises:
@@ -126,12 +126,12 @@ def check_rate(
         try:
             captured = max(captured, float(metadata.get(key, "0")))
         except ValueError:
-            continue  # a note of the camera's that is no number says nothing
+            continue  # a note of the camera's that is not a number says nothing
     if captured < min_fps:
         raise BadInputError(
-            f"{path}: has {captured:.4g} frames a second, and at least {min_fps:g} are needed: between slower frames "
-            "things move by several pixels, so that their average shows ghosts, copies side by side, not blur; give "
-            "slow-motion footage, or a lower `min_fps` where little moves"
+            f"{path}: has {captured:.4g} frames per second, and at least {min_fps:g} are needed: between slower "
+            "frames things move by several pixels, so that their average shows ghosts, copies side by side, not blur; "
+            "give slow-motion footage, or a lower `min_fps` where little moves"
         )
     return captured / fps if fps else 1.0
 

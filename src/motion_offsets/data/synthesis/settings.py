@@ -29,7 +29,7 @@ class SynthesisSettings:
         split: ``train``, ``validation`` or ``test``.
         format: ``flat`` or ``parquet``.
         objects: for the recipe ``dynamic``, folders to cut objects from.
-        label_maps: label maps of these, a folder for each; without them the pictures have to be transparent.
+        label_maps: label maps of these, a folder for each; without them the pictures must be transparent.
     """
 
     recipe: str | None = None
@@ -54,12 +54,12 @@ class SynthesisSettings:
             ("format", self.format, FORMATS),
         ):
             if value not in choices:
-                raise BadInputError(f"{name} is {value!r}; it has to be one of {', '.join(filter(None, choices))}")
+                raise BadInputError(f"{name} is {value!r}; it must be one of {', '.join(filter(None, choices))}")
         if self.recipe == "dynamic" and self.gamma not in ("srgb", 2.2):
             raise BadInputError(
-                f"gamma is {self.gamma!r}; the recipe dynamic adds light up, so it has to be srgb or 2.2"
+                f"gamma is {self.gamma!r}; the recipe dynamic adds light up, so it must be srgb or 2.2"
             )
         if (self.objects or self.label_maps) and (self.recipe != "dynamic" or not self.objects):
             raise BadInputError("objects and label_maps go with the recipe dynamic, and label_maps with objects")
         if self.count < 1 or not self.min_fps >= 0:
-            raise BadInputError("count has to be at least 1, and min_fps at least 0")
+            raise BadInputError("count must be at least 1, and min_fps at least 0")

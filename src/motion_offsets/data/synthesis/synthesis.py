@@ -138,7 +138,7 @@ class Synthesis:
             reason = f"too many of its frames repeat others ({result.skipped})" if slow else "it is too short"
             raise BadInputError(
                 f"{source}: no {settings.window} frames in a row can be used: {reason}; give footage that really was "
-                f"filmed at {settings.min_fps:g} frames a second or more, or a smaller window"
+                f"filmed at {settings.min_fps:g} frames per second or more, or a smaller window"
             )
 
     def _averaged(self, frames: Sequence[np.ndarray]) -> Pictures:

@@ -71,7 +71,7 @@ class Asked:
 
     Args:
         images: folder of sharp photos, or a data set.
-        limit: only the first so many photos or pairs.
+        limit: evaluate only this number of photos or pairs, from the first.
         label_maps: folder of label maps of the photos, by which objects are cut from them.
         line_kernels: reblur by line kernels, too.
         window: where ``images`` holds consecutive frames: how many make a blurred picture, odd.
@@ -168,7 +168,7 @@ def data_sha256(rows: Sequence[Row]) -> str:
 
 
 def means(scores: Sequence[Row], partly: Collection[str] = ()) -> dict[str, float | None]:
-    """The mean of each figure that is no text, but of seconds the median.
+    """The mean of each figure that is not text; of seconds, the median.
 
     ``None`` where a row has none: no deblurrer, a blank photo's PSNR. The figures named in ``partly`` are means over
     the rows that have them.

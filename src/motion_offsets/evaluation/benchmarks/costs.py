@@ -1,4 +1,4 @@
-"""What an answer costs: seconds a photo, measured while evaluating, and the size of the checkpoints."""
+"""What an answer costs: seconds per photo, measured while evaluating, and the size of the checkpoints."""
 
 from __future__ import annotations
 

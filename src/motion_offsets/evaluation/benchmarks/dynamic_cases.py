@@ -123,7 +123,7 @@ class DynamicCases:
         images: folder of sharp photos.
         objects: folders to cut objects from; by default the photos themselves.
         label_maps: label maps of these, a folder for each.
-        limit: only the first so many photos.
+        limit: evaluate only this number of photos, from the first.
         cache: folder of the cache; by default ``$MOTION_OFFSETS_CACHE`` or ``~/.cache/motion-offsets``.
         clean: whether the blurred pictures are without noise and JPEG.
     """

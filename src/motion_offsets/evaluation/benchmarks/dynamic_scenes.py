@@ -203,9 +203,9 @@ class DynamicBenchmark:
         over that, 1 if it is calibrated, and ``uncertainty_rank_correlation`` of both over the pixels of a scene;
         ``track_distance`` in pixels from the ``tracks`` of feature points
         through the true frames (Fig. 9), beside that of no motion and of the truth; ``flat_length``, the estimated
-        displacement's length in pixels where the photo is flat, beside the true one's there; median seconds a photo of
-        ``megapixels``; and what the scenes are like: ``valid_share``, median ``bend`` of the paths, ``depth_effect``
-        and ``motion_length`` in pixels, ``data_sha256``. What needs a deblurrer is ``None`` without one."""
+        displacement's length in pixels where the photo is flat, beside the true one's there; median seconds per photo
+        of ``megapixels``; and what the scenes are like: ``valid_share``, median ``bend`` of the paths,
+        ``depth_effect`` and ``motion_length`` in pixels, ``data_sha256``. What needs a deblurrer is ``None`` without one."""
         figures: dict[str, Any] = means(rows, PARTLY)
         figures["tracks"] = sum(row["tracks"] for row in rows)
         expected = figures.pop("uncertainty")

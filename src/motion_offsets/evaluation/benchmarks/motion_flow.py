@@ -128,7 +128,7 @@ class MotionFlowBenchmark:
 
     Args:
         images: the folder.
-        limit: only the first so many photos.
+        limit: evaluate only this number of photos, from the first.
         line_kernels: also reblur with the line kernels of the estimated displacements, rounded to whole pixels, as the
             paper does for Sun et al. and Gong et al. (``line_reblur_psnr``, ``line_reblur_ssim``).
         deconvolve: see :func:`~.sharp_frame.sharp_method`.
@@ -169,8 +169,8 @@ class MotionFlowBenchmark:
     def figures(self, rows: Sequence[Row]) -> dict[str, Any]:
         """``images``, ``pairs``, the means over all pairs of the figures of :func:`score_motion` and of
         :func:`score_sharp` (``None`` without a deblurrer), ``motion_length`` in pixels, ``flat_length`` of the
-        estimated and ``flat_length_true`` of the true displacement where the photo is flat, median seconds a photo of
-        ``megapixels``, and ``data_sha256``, the checksum of the blurred images."""
+        estimated and ``flat_length_true`` of the true displacement where the photo is flat, median seconds per photo
+        of ``megapixels``, and ``data_sha256``, the checksum of the blurred images."""
         found = means(rows, ("flat_length", "flat_length_true"))
         return {"images": len(self), "pairs": len(rows), **found, "data_sha256": data_sha256(rows)}
 

@@ -47,7 +47,7 @@ class PairsBenchmark:
         source: what :func:`~motion_offsets.data.reading.pairs.load_pairs` takes: a folder, a ZIP file, a Hub name;
             with ``window`` what :func:`~motion_offsets.data.reading.sequences.load_sequences` takes, such as
             GOPRO_Large_all.
-        limit: only the first so many pairs.
+        limit: evaluate only this number of pairs, from the first.
         split: ``train``, ``validation`` or ``test``.
         window: how many consecutive frames are averaged to a blurred picture, odd, where the source is of frames.
         deconvolve: see :func:`~.sharp_frame.sharp_method`.
@@ -94,7 +94,7 @@ class PairsBenchmark:
     def figures(self, rows: Sequence[Row]) -> dict[str, Any]:
         """``images`` and the means over all pairs of PSNR and SSIM reblurred (Table 2), deblurred (Table 5) and as the
         photo is; of the estimated displacement's length in pixels, everywhere and where the photo is flat, which is
-        what the regularisation loss keeps small (section 6.3); median seconds a picture of ``megapixels``; and
+        what the regularisation loss keeps small (section 6.3); median seconds per picture of ``megapixels``; and
         ``data_sha256``. Where there are true frames, ``video_psnr`` of as many, beside the blurred and the deblurred
         one repeated, and ``track_distance`` in pixels from ``tracks`` through them (Fig. 9), beside that of no
         motion; otherwise these are ``None``."""
@@ -172,4 +172,4 @@ def _start(asked: Asked) -> Benchmark:
     return PairsBenchmark(asked.images, asked.limit, window=asked.window, deconvolve=asked.deconvolve)
 
 
-BENCHMARK = Declaration("gopro", _start, {"window": "its blur is made of so many frames"})
+BENCHMARK = Declaration("gopro", _start, {"window": "number of frames that its blur is made of"})

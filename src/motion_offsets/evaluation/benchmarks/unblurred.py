@@ -1,4 +1,4 @@
-"""``unblurred``: pictures that need no deblurring, which a deblurrer has to leave alone.
+"""``unblurred``: pictures that need no deblurring, which a deblurrer must leave alone.
 
 Each sharp photo gives four pictures, its name deciding about them: the photo, the photo with noise, at night with
 lights, and in a screenshot with text. A blur of zero is a photo too, and what tells artefacts on unfamiliar pictures.
@@ -113,7 +113,7 @@ class UnblurredBenchmark:
 
     Args:
         images: the folder.
-        limit: only the first so many photos.
+        limit: evaluate only this number of photos, from the first.
         safe: as :class:`~motion_offsets.pipelines.blur_to_video.BlurToVideoPipeline` takes it.
         deconvolve: see :func:`~.sharp_frame.sharp_method`.
 

@@ -21,7 +21,7 @@ SIDE = 480  # pixels: longest side of a whole picture
 CROP_WIDTH, CROP_HEIGHT = 480, 360
 FRAME = (255, 196, 0)
 CELL = 8  # motion and texture are compared in cells of so many pixels
-# Standard deviations of grey values in a cell: below, there is no texture; above, more does not count.
+# Standard deviations of grey values in a cell: below, the cell has no texture; above, more does not count.
 NO_TEXTURE, FULL_TEXTURE = 2 / 255, 0.1
 WARM_UP_SIDE = 64
 
