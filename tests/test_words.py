@@ -12,11 +12,11 @@ ROOT = Path(__file__).parents[1]
 SUFFIXES = (".py", ".md", ".toml", ".yml", ".yaml", ".cff", ".txt", ".ipynb")
 # What to write instead, for phrases that hold in any sentence.
 PHRASES = {
-    r"ha(?:s|ve) to be": "must be",
+    r"\bha(?:s|ve) to be\b": "must be",
     r"\bwants?\b": "needs, or asks for",
     r"\bis no [a-z]+": "is not a",
     r"\banew\b": "again",
-    r"\bframes a second|\b(?:one|seconds|crops|bytes|steps) an? (?:photo|picture|step|pixel|pair|level)\b": "per",
+    r"\bframes a\s+second|\b(?:one|seconds|crops|bytes|steps) an? (?:photo|picture|step|pixel|pair|level)\b": "per",
     r"\bOther than in\b": "Unlike in",
     r"\bAnyhow\b": "an adverb that says how",
     r"\bnamed likewise\b": "the kinds of names",

@@ -78,7 +78,7 @@ def run_here(*arguments: object) -> Run:
 
 
 def train_here(*arguments: object) -> subprocess.CompletedProcess[str]:
-    """``train.py`` as its file starts it, in this process. The test wants the fixture ``_signals``."""
+    """``train.py`` as its file starts it, in this process. The test needs the fixture ``_signals``."""
     command = ["train.py", *(str(argument) for argument in arguments)]
     code: Any = 0
     with pytest.MonkeyPatch.context() as patch, redirect_stderr(io.StringIO()) as said:
