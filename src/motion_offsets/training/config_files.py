@@ -46,7 +46,7 @@ def read_options(arguments: list[str]) -> TrainingOptions:
     parser = _Parser(TrainingOptions, allow_abbrev=False)
     options, unknown = parser.parse_args_into_dataclasses(_as_arguments(fields) + given, return_remaining_strings=True)
     if unknown:
-        raise BadInputError(f"there is no option {unknown[0]!r}; `help` lists those there are")
+        raise BadInputError(f"unknown option {unknown[0]!r}; `help` lists the options")
     return options
 
 

@@ -206,7 +206,8 @@ class DynamicBenchmark:
         displacement's length in pixels where the photo is flat, beside the true one's there; median seconds per photo
         of ``megapixels``; and what the scenes are like: ``valid_share``, median ``bend`` of the paths,
         ``depth_effect`` and ``motion_length`` in pixels, ``data_sha256``. What needs a deblurrer is ``None`` without
-        one.""" figures: dict[str, Any] = means(rows, PARTLY)
+        one."""
+        figures: dict[str, Any] = means(rows, PARTLY)
         figures["tracks"] = sum(row["tracks"] for row in rows)
         expected = figures.pop("uncertainty")
         figures["uncertainty_ratio"] = expected / max(figures["end_error"], 1e-6) if expected is not None else None
