@@ -163,7 +163,7 @@ class UnblurredBenchmark:
         of pixels brighter or darker by more than 8 levels of 255 than anything in the 7x7 given pixels around them,
         which is what ringing is; ``colour_shift``, how much the mean of the channel that changes most has changed, in
         levels of 255, to be at most 2; ``motion_length``, the mean length of the estimated offsets in pixels. Median
-        seconds a photo of ``megapixels`` and ``data_sha256`` as everywhere."""
+        seconds per photo of ``megapixels`` and ``data_sha256`` as everywhere."""
         found: dict[str, Any] = {"images": len(rows) // len(KINDS)}
         for kind in KINDS:
             of_kind = [row for row in rows if row["kind"] == kind]
