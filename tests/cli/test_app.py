@@ -65,6 +65,63 @@ def test_extract_writes_everything(models: Path, photo: Path, tmp_path: Path) ->
         assert str(saved["trajectory"]) == "quadratic"
 
 
+def test_extract_tells_of_the_camera_unless_it_is_told_not_to(models: Path, photo: Path, tmp_path: Path) -> None:
+    with Image.open(photo) as image:
+        exif = image.getexif()
+        exif.get_ifd(0x8769)[0xA405] = 26
+        image.save(photo, exif=exif)
+    result = extract(models, tmp_path / "out", photo, "--frames", 2)
+    assert result.exit_code == 0, result.output
+    assert "the camera explains 100%" in result.output
+    folder = tmp_path / "out" / "clock"
+    camera = json.loads((folder / "report.json").read_text())["camera"]
+    assert (camera["mode"], camera["moved"], camera["used"], camera["explained"]) == ("auto", True, True, 1)
+    assert np.abs(camera["path_pixels"][0]).tolist() == pytest.approx([3, 0], abs=1e-3)
+    # 3 pixels, of a photo whose diagonal is 43.3 mm.
+    focal = 26 * np.hypot(*SIZE) / np.hypot(36, 24)
+    turn = np.degrees(np.arctan(3 / focal))
+    assert np.abs(camera["rotation_degrees"][-1]).tolist() == pytest.approx([0, turn, 0], abs=1e-3)
+    with Image.open(folder / "camera.png") as picture:
+        assert picture.size == (360, 360)
+
+    result = extract(models, tmp_path / "out", photo, "--frames", 2, "--camera", "off")
+    assert result.exit_code == 0, result.output
+    assert not (folder / "camera.png").exists()
+    assert json.loads((folder / "report.json").read_text())["camera"] == {"mode": "off"}
+
+
+def test_a_photo_of_one_colour_has_no_motion(models: Path, tmp_path: Path) -> None:
+    Image.new("RGB", SIZE, (90, 120, 60)).save(tmp_path / "wall.png")
+    result = extract(models, tmp_path / "out", tmp_path / "wall.png", "--frames", 2)
+    assert result.exit_code == 0, result.output
+    assert "the camera did not move" in result.output
+    with np.load(tmp_path / "out" / "wall" / "motion_offsets.npz") as saved:
+        assert np.abs(saved["control_points"]).max() == 0
+
+
+@pytest.mark.parametrize("command", ["extract", "trajectories", "deblur"])
+def test_a_camera_mode_that_does_not_exist(command: str, models: Path, photo: Path, tmp_path: Path) -> None:
+    result = run(command, photo, "-o", tmp_path / "out", "--camera", "tripod")
+    assert_refused(result, "--camera is 'tripod'; it must be one of auto, off, only")
+    assert not (tmp_path / "out").exists()
+    result = run("evaluate", "bsd-motion-flow", "--images", tmp_path, "--camera", "tripod")
+    assert_refused(result, "--camera is 'tripod'; it must be one of auto, off, only")
+
+
+@pytest.mark.parametrize("command", ["trajectories", "deblur"])
+def test_pictures_with_and_without_the_camera(command: str, models: Path, photo: Path, tmp_path: Path) -> None:
+    method = ("--method", "map") if command == "deblur" else ()
+    made = []
+    Image.new("RGB", SIZE, (90, 120, 60)).save(photo)
+    for mode in ("auto", "off"):
+        target = tmp_path / f"{mode}.png"
+        result = run(command, photo, "-o", target, "--model", models / "motion", "--camera", mode, *method)
+        assert result.exit_code == 0, result.output
+        made.append(np.asarray(Image.open(target)))
+    # A wall gets dots instead of curves; deblurred, it stays one colour.
+    assert np.array_equal(*made) == (command == "deblur")
+
+
 def test_batch_goes_on_after_a_failed_photo(models: Path, photo: Path, tmp_path: Path) -> None:
     (tmp_path / "more").mkdir()
     shutil.copy(photo, tmp_path / "more" / "clock.png")

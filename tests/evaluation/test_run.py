@@ -254,7 +254,8 @@ def test_a_saved_estimator_alone_wants_a_deblurrer(photos: Path, models: dict[st
 
 
 def test_deconvolution_is_measured_in_place_of_a_network(photos: Path, models: dict[str, str]) -> None:
-    result = run("bsd-motion-flow", photos, models["model"], deblurrer="map", limit=1, device="cpu")
+    result = run("bsd-motion-flow", photos, models["model"], deblurrer="map", limit=1, device="cpu", camera="off")
+    assert result["camera"] == "off"
     assert result["deblurrer"] == "map"
     assert result["checkpoints"].keys() == {"estimator"}
     assert result["deblurrer_parameters"] is result["deblurrer_float32_mb"] is result["deblurrer_file_mb"] is None

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from motion_offsets import BadInputError
-from motion_offsets.exposure.camera import CameraFit, check_camera_mode, fit_camera, follow_camera
+from motion_offsets.exposure.camera import CameraFit, check_camera_mode, follow_camera
+from motion_offsets.exposure.camera_fit import fit_camera
 from motion_offsets.exposure.trajectories import num_control_points, offsets_at, reverse_time
 
 HEIGHT, WIDTH = 200, 320
@@ -163,7 +164,7 @@ def test_path_and_rotation_of_a_camera_that_turns():
 
 
 def test_a_mode_that_does_not_exist_and_shapes_that_do_not_fit_are_refused():
-    with pytest.raises(BadInputError, match="camera is 'tripod'; it must be one of auto, off, only"):
+    with pytest.raises(BadInputError, match="`camera` is 'tripod'; it must be one of auto, off, only"):
         check_camera_mode("tripod")
     with pytest.raises(BadInputError, match="photo has shape"):
         fit_camera(torch.zeros(1, 4, 64, 64), torch.zeros(1, 3, 64, 72), "quadratic")

@@ -73,6 +73,15 @@ def test_every_format_keeps_them(photo: Path, tmp_path: Path, suffix: str, place
         check(check_again, place)
 
 
+@pytest.mark.parametrize(("told", "read"), [(26, 26.0), (0, None), (65535, None), (None, None)])
+def test_the_focal_length_of_the_35_mm_format(tmp_path: Path, told: int | None, read: float | None) -> None:
+    exif = Image.Exif()
+    if told is not None:
+        exif.get_ifd(0x8769)[0xA405] = told
+    Image.new("RGB", (32, 32)).save(tmp_path / "photo.jpg", exif=exif)
+    assert read_metadata(tmp_path / "photo.jpg").focal_length_35mm == read
+
+
 def test_photos_that_tell_nothing(tmp_path: Path) -> None:
     path = tmp_path / "plain.png"
     Image.new("RGB", (32, 32)).save(path)

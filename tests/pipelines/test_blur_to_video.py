@@ -309,3 +309,47 @@ def test_bundled_pipeline_is_composed_of_bundled_models(
     assert BlurToVideoPipeline.from_pretrained("both", deblurrer=None).deblurrer is None
     with pytest.raises(BadInputError, match=r"bundled name \(both, motion, sharp\)"):
         BlurToVideoPipeline.from_pretrained("neither")
+
+
+def test_the_camera_s_motion_is_followed_where_nothing_is_textured_unless_it_is_switched_off(
+    pipe: BlurToVideoPipeline,
+) -> None:
+    flat = torch.full((3, 48, 64), 0.5)
+    followed = pipe([flat, photo()], num_frames=2)
+    assert followed.control_points[0].abs().max() == 0
+    assert not followed.cameras[0].moved
+    assert followed.cameras[1].moved
+    assert followed.cameras[1].explained == pytest.approx(1)
+    assert followed.cameras[1].path([1.0])[0].abs().tolist() == pytest.approx([4, 0], abs=1e-4)
+    as_estimated = pipe(flat, num_frames=2, camera="off")
+    assert as_estimated.cameras == [None]
+    assert as_estimated.control_points[0].abs().amax((1, 2)).tolist() == [4, 0, 4, 0]
+    pipe.camera = "off"
+    assert pipe(flat, num_frames=2).cameras == [None]
+
+
+def test_a_camera_mode_that_does_not_exist_is_refused(pipe: BlurToVideoPipeline) -> None:
+    with pytest.raises(BadInputError, match="`camera` is 'tripod'; it must be one of auto, off, only"):
+        pipe(photo(), camera="tripod")
+    with pytest.raises(BadInputError, match="`camera` is 'tripod'"):
+        pipe.answer(photo()[None], camera="tripod")
+
+
+def test_a_deblurrer_with_an_estimator_of_its_own_gets_the_estimates_as_they_are(pipe: BlurToVideoPipeline) -> None:
+    given: list[Tensor | None] = []
+
+    def deblur(pixel_values: Tensor, control_points: Tensor | None, *rest: object) -> Tensor:
+        given.append(control_points)
+        return pixel_values
+
+    pipe.deblur = deblur  # type: ignore[method-assign]
+    flat = torch.full((1, 3, 48, 64), 0.5)
+    assert pipe.answer(flat, share_offsets=True).control_points.abs().max() == 0
+    pipe.deblurrer = deblurrer_that_keeps(estimator_config=EtrajConfig(base_channels=4))
+    pipe.answer(flat, share_offsets=True)
+    pipe.answer(flat, share_offsets=False)
+    assert given[0] is not None
+    assert given[0].abs().max() == 0
+    assert given[1] is not None
+    assert given[1].abs().max() == 4
+    assert given[2] is None

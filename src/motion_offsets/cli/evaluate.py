@@ -6,8 +6,10 @@ from typing import Annotated
 
 import typer
 
+from ..exposure.camera import AUTO
 from ..models.hub import DEFAULT_ESTIMATOR
 from .arguments import quiet
+from .options import Camera
 
 
 def evaluate(
@@ -35,6 +37,7 @@ def evaluate(
         bool, typer.Option("--safe", help="bsd-dynamic, unblurred: keep only changes that the motion explains.")
     ] = False,
     clean: Annotated[bool, typer.Option("--clean", help="bsd-dynamic: without noise and JPEG.")] = False,
+    camera: Camera = AUTO,
     limit: Annotated[int | None, typer.Option(help="Evaluate only this number of photos, from the first.")] = None,
     output: Annotated[str | None, typer.Option("--output", "-o", help="JSON file to write it to, too.")] = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print a table beside the paper's figures.")] = False,
@@ -60,5 +63,6 @@ def evaluate(
         refine_steps=refine_steps,
         safe=safe,
         clean=clean,
+        camera=camera,
     )
     typer.echo(to_markdown(result) if markdown else to_json(result))

@@ -13,12 +13,13 @@ import typer
 from tqdm import tqdm
 
 from ..errors import BadInputError, counted
+from ..exposure.camera import AUTO, check_camera_mode
 from ..io.atomic import check_output_folder
 from ..io.path_names import as_path
 from ..models.hub import DEFAULT_ESTIMATOR
 from ..runtime.memory import parse_memory
 from .arguments import prepare
-from .options import Deblurrer, Debug, Device, Dtype, Location, MaxMemory, Model, Output, Sources
+from .options import Camera, Deblurrer, Debug, Device, Dtype, Location, MaxMemory, Model, Output, Sources
 from .reporting import report, say, tell_passed_over
 
 if TYPE_CHECKING:
@@ -98,6 +99,9 @@ def _summary(report: dict[str, Any] | None) -> str:
         f"{sum(report['seconds'].values()):.1f} s; reblurs to {consistency['reblur_psnr']:.1f} dB, mean offset "
         f"{consistency['mean_offset_length']:.1f} px, sharpness x{consistency['sharpness_gain']:.2f}"
     )
+    camera = report["camera"]
+    if "moved" in camera:
+        text += f"; the camera explains {camera['explained']:.0%}" if camera["moved"] else "; the camera did not move"
     if consistency["unchanged"]:
         return text + "; the photo looks blurred, yet its sharp frame is not sharper"
     if consistency["doubtful"]:
@@ -188,6 +192,7 @@ def extract(
     refine: Annotated[
         int, typer.Option(metavar="STEPS", help="Steps of fitting the motion to this photo, such as 20.")
     ] = 0,
+    camera: Camera = AUTO,
     safe: Annotated[bool, typer.Option("--safe", help="Keep only changes that the motion explains.")] = False,
     split: Annotated[str | None, typer.Option(help="Of a data set; by default train.")] = None,
     column: Annotated[str | None, typer.Option(help="Of a data set: the column of the photos.")] = None,
@@ -224,6 +229,7 @@ def extract(
     times, memory = frame_times(frames), parse_memory(max_memory)
     if not MIN_FPS <= fps <= MAX_FPS:
         raise BadInputError(f"--fps is {fps:g}; give a number of frames per second from {MIN_FPS} to {MAX_FPS}")
+    check_camera_mode(camera)
     if refine < 0:
         raise BadInputError(f"--refine is {refine}; give a number of steps such as 20, or 0 for none")
     if deblurrer is not None and (sharp is not None or sharp_folder is not None):
@@ -247,6 +253,7 @@ def extract(
             max_memory=memory,
             refine_steps=refine,
             safe=safe,
+            camera=camera,
             dtype=autocast,
             keep_location=location,
             models={"model": model, **({} if given else {"deblurrer": deblurrer or "default"})},

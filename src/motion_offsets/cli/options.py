@@ -44,4 +44,10 @@ Location = Annotated[
 ]
 
 
+Camera = Annotated[
+    str,
+    typer.Option(help="auto: paths are the camera's where its motion explains them; only: everywhere; off: nowhere."),
+]
+
+
 Debug = Annotated[bool, typer.Option("--debug", help="Show where in the program an error arose.")]

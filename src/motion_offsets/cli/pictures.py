@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import BadInputError
+from ..exposure.camera import AUTO, check_camera_mode
 from ..io.atomic import check_output_folder
 from ..io.path_names import as_path
 from ..io.photo_files import find_photos
 from ..models.hub import DEFAULT_ESTIMATOR
 from ..runtime.memory import parse_memory
 from .arguments import check_not_photos, picture_targets, prepare
-from .options import Deblurrer, Debug, Device, Dtype, Location, MaxMemory, Model, Output, Photos
+from .options import Camera, Deblurrer, Debug, Device, Dtype, Location, MaxMemory, Model, Output, Photos
 from .reporting import for_each, say, tell_passed_over
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ def deblur(
     method: Annotated[
         str, typer.Option(help="network, or map: deconvolution along the estimated motion, without a network.")
     ] = "network",
+    camera: Camera = AUTO,
     device: Device = "auto",
     dtype: Dtype = "auto",
     max_memory: MaxMemory = "4GB",
@@ -41,12 +43,16 @@ def deblur(
     """Make the sharp frame of each photo: OUT if it is a picture's name, else OUT/<photo>.png."""
     if method not in ("network", "map"):
         raise BadInputError(f"--method is {method!r}; give network or map")
+    check_camera_mode(camera)
 
     def sharp(pipe: BlurToVideoPipeline, photo: Path, memory: float, autocast: torch.dtype | None) -> Any:
         pixel_values = pipe.preprocess(str(photo))
-        if method == "network":
+        deblurrer = pipe.deblurrer
+        if method == "network" and (deblurrer.own_estimator is not None or not deblurrer.uses_motion):
             return pipe.post_process(pipe.deblur(pixel_values, None, memory, autocast))[0]
-        motion = pipe.estimate(pixel_values, memory, autocast)
+        motion = _motion(pipe, pixel_values, memory, autocast, camera)[0]
+        if method == "network":
+            return pipe.post_process(pipe.deblur(pixel_values, motion, memory, autocast))[0]
         return pipe.post_process(pipe.deconvolve(pixel_values, motion, memory))[0]
 
     _make_pictures(
@@ -68,6 +74,7 @@ def trajectories(
     photos: Photos,
     output: Output,
     model: Model = DEFAULT_ESTIMATOR,
+    camera: Camera = AUTO,
     device: Device = "auto",
     dtype: Dtype = "auto",
     max_memory: MaxMemory = "4GB",
@@ -75,16 +82,28 @@ def trajectories(
     debug: Debug = False,
 ) -> None:
     """Draw the motion over each photo: OUT if it is a picture's name, else OUT/<photo>.png."""
+    check_camera_mode(camera)
 
     def drawn(pipe: BlurToVideoPipeline, photo: Path, memory: float, autocast: torch.dtype | None) -> Any:
         from ..exposure.trajectories import align_time
         from ..extraction.result import trajectories_picture
 
         pixel_values = pipe.preprocess(str(photo))
-        control_points = align_time(pipe.estimate(pixel_values, memory, autocast), pipe.trajectory)
-        return trajectories_picture(pipe, pixel_values, control_points)
+        control_points, uncertainty = _motion(pipe, pixel_values, memory, autocast, camera)
+        aligned = align_time(control_points, pipe.trajectory)
+        return trajectories_picture(pipe, pixel_values, aligned, uncertainty)
 
     _make_pictures(drawn, photos, output, max_memory, location, debug, model, None, device, dtype, deblurs=False)
+
+
+def _motion(
+    pipe: BlurToVideoPipeline, pixel_values: torch.Tensor, memory: float, autocast: torch.dtype | None, camera: str
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Control points of a photo, after the camera's motion is fitted to them, and their uncertainty if it is known."""
+    from ..pipelines.answer import with_camera
+
+    points, uncertainty = pipe.estimate_motion(pixel_values, memory, autocast)
+    return with_camera(pixel_values, points, uncertainty, pipe.trajectory, camera)[0], uncertainty
 
 
 def _make_pictures(

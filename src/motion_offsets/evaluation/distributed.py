@@ -23,6 +23,7 @@ from accelerate.utils import broadcast_object_list, gather_object
 from tqdm.auto import tqdm
 
 from ..errors import BadInputError, name_arguments
+from ..exposure.camera import AUTO
 from ..io.atomic import check_output_folder, whole_file
 from ..models.hub import DEFAULT_ESTIMATOR
 from ..runtime.devices import DTYPES, pick_dtype
@@ -119,6 +120,7 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--safe", action="store_true", help="bsd-dynamic, unblurred: keep what the motion explains")
     parser.add_argument("--clean", action="store_true", help="bsd-dynamic: without noise and JPEG")
+    parser.add_argument("--camera", default=AUTO, help="auto, off or only: whether paths are the camera's")
     parser.add_argument("--limit", type=int, help="evaluate only this number of photos, from the first")
     parser.add_argument("-o", "--output", required=True, type=Path, help="JSON file for the result")
     parser.add_argument("--figure", type=Path, help="PNG of error and PSNR against the length of the motion")
@@ -150,6 +152,7 @@ def main() -> None:
         check_matplotlib()
     dtype = None if options.dtype == "auto" else pick_dtype(options.dtype, accelerator.device)
     pipeline = load_measured(options.model, options.deblurrer).to(accelerator.device)
+    pipeline.camera = options.camera
     draw = _picture_maker(benchmark, pipeline, dtype, accelerator, options)
     options.output.parent.mkdir(parents=True, exist_ok=True)
     started = time.perf_counter()

@@ -18,6 +18,7 @@ from tqdm import tqdm
 from transformers.utils import SAFE_WEIGHTS_NAME, cached_file
 
 from ..errors import BadInputError
+from ..exposure.camera import AUTO, check_camera_mode
 from ..exposure.refinement import check_refine_steps
 from ..io.atomic import whole_file
 from ..models.hub import DEFAULT_DEBLURRER, DEFAULT_ESTIMATOR, is_pipeline, pipeline_components, resolve_name
@@ -61,6 +62,7 @@ def run(
     refine_steps: int = 0,
     safe: bool = False,
     clean: bool = False,
+    camera: str = AUTO,
 ) -> dict[str, Any]:
     """What ``motion-offsets evaluate`` does: load the models, run a benchmark, say what was run with what.
 
@@ -82,6 +84,7 @@ def run(
         refine_steps: for ``bsd-dynamic``, as the pipeline takes it.
         safe: for ``bsd-dynamic`` and ``unblurred``, as the pipeline takes it.
         clean: for ``bsd-dynamic``: the same scenes without noise and JPEG.
+        camera: what becomes of the camera's own motion, as the pipeline takes it.
 
     Returns:
         The figures of the benchmark, and ``benchmark``, ``model``, ``deblurrer``, ``trajectory``, ``num_samples``,
@@ -92,8 +95,18 @@ def run(
     Raises:
         BadInputError: an unknown benchmark, or anything else that cannot be used; nothing is computed before.
     """
-    asked = Asked(images, limit, label_maps, window=window, refine_steps=refine_steps, safe=safe, clean=clean)
+    asked = Asked(
+        images,
+        limit,
+        label_maps,
+        window=window,
+        refine_steps=refine_steps,
+        safe=safe,
+        clean=clean,
+        camera=camera,
+    )
     check_refine_steps(refine_steps)
+    check_camera_mode(camera)
     chosen = pick_device(device)
     autocast = None if dtype == "auto" else pick_dtype(dtype, chosen)
     for name in (model, deblurrer):
@@ -103,6 +116,7 @@ def run(
     # The file is claimed first: a name that cannot be written is refused before minutes of work.
     with nullcontext() if output is None else whole_file(output, (".json",)) as partial:
         pipeline = load_measured(model, deblurrer).to(chosen)
+        pipeline.camera = camera
         started = time.perf_counter()
         with tqdm(desc=benchmark, unit="image", file=sys.stderr, mininterval=2) as bar:
             figures = run_benchmark(opened, pipeline, autocast, _show_on(bar))
@@ -144,8 +158,10 @@ def load_measured(model: str, deblurrer: str | None) -> BlurToVideoPipeline:
 
 
 def changed_options(asked: Asked) -> dict[str, Any]:
-    """The options of a run that are not as by default and change what is measured, for a result."""
-    return {name: getattr(asked, name) for name in ("refine_steps", "safe", "clean") if getattr(asked, name)}
+    """The options of a run that are not as by default and change what is measured, and the camera mode, for a
+    result."""
+    changed = {name: getattr(asked, name) for name in ("refine_steps", "safe", "clean") if getattr(asked, name)}
+    return {**changed, "camera": asked.camera}
 
 
 def with_provenance(

@@ -72,6 +72,7 @@ def hash_settings(pipe: BlurToVideoPipeline, settings: ExtractionSettings) -> st
         "max_memory": settings.max_memory,
         "refine_steps": settings.refine_steps,
         "safe": settings.safe,
+        "camera": settings.camera,
         "keep_location": settings.keep_location,
         "dtype": str(settings.dtype),
     }

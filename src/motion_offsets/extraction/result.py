@@ -29,6 +29,7 @@ from ..io.video import write_animation, write_video
 from ..pipelines.answer import Answer
 from ..pipelines.blur_to_video import BlurToVideoPipeline
 from ..version import versions
+from ..visualization.camera_path import draw_camera
 from ..visualization.flow import draw_flow
 from ..visualization.paths import draw_trajectories
 from .given_frames import load_given_frame
@@ -130,6 +131,7 @@ def answer_photos(
         share_offsets=estimators_agree,
         refine_steps=settings.refine_steps,
         safe=settings.safe,
+        camera=settings.camera,
         max_memory=settings.max_memory,
         dtype=settings.dtype,
         on_step=on_step,
@@ -162,6 +164,10 @@ def write_answer(
         metadata = photo.metadata.options(settings.keep_location)
         uncertainty = extracted.answer.uncertainty
         _write_pictures(pipe, photo.pixel_values, sharp, control_points, uncertainty, folder, metadata)
+        camera: dict[str, Any] = {"mode": settings.camera}
+        for fit in extracted.answer.cameras:
+            camera |= fit.report(photo.metadata.focal_length_35mm)
+            save_picture(draw_camera(fit, photo.metadata.focal_length_35mm), folder / "camera.png")
         motion = SavedMotion(control_points, pipe.trajectory, pipe.num_samples, uncertainty)
         save_motion(folder / "motion_offsets.npz", motion, settings.times)
         clock.lap("pictures")
@@ -180,6 +186,7 @@ def write_answer(
             "trajectory": pipe.trajectory,
             "num_samples": pipe.num_samples,
             "consistency": dict(consistency),
+            "camera": camera,
             "refine_steps": settings.refine_steps,
             "safe": settings.safe,
             "models": settings.models or {},

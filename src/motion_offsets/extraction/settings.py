@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
+from ..exposure.camera import AUTO
 from ..pipelines.answer import OnStep as OnStep
 from ..runtime.memory import DEFAULT_MAX_MEMORY
 
@@ -21,6 +22,7 @@ class ExtractionSettings:
         animations: suffixes of further clips, ``".gif"`` and ``".webp"``.
         max_memory: bytes that a photo may need.
         refine_steps: of the motion on the photo itself, 0 for none; see :mod:`motion_offsets.exposure.refinement`.
+        camera: what becomes of the camera's own motion; see :mod:`motion_offsets.exposure.camera`.
         safe: blend back what the motion does not explain; see :mod:`motion_offsets.exposure.blending`.
         dtype: autocast type, ``None`` for float32.
         keep_location: whether the pictures keep where the photo was taken, if it tells that.
@@ -33,6 +35,7 @@ class ExtractionSettings:
     max_memory: float = DEFAULT_MAX_MEMORY
     refine_steps: int = 0
     safe: bool = False
+    camera: str = AUTO
     dtype: torch.dtype | None = None
     keep_location: bool = True
     models: dict[str, str] | None = None

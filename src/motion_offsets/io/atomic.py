@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 RESULT_NAMES = frozenset(
-    ("sharp.png", "frames", "video.mp4", "video.gif", "video.webp", "trajectories.png", "flow.png")
+    ("sharp.png", "frames", "video.mp4", "video.gif", "video.webp", "trajectories.png", "flow.png", "camera.png")
     + ("motion_offsets.npz", "report.json")
 )
 

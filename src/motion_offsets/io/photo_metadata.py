@@ -14,6 +14,7 @@ from ..errors import BadInputError
 from .images import MAX_PIXELS, EncodedPhoto, open_photo, without_warnings
 
 _EXIF_IFD, _GPS_IFD = 0x8769, 0x8825
+_FOCAL_LENGTH_35MM = 0xA405
 # Description, make, model, software, date, artist, copyright. What says how the file stores its pixels is not the
 # picture's any more, and neither is its orientation.
 _KEPT = (0x010E, 0x010F, 0x0110, 0x0131, 0x0132, 0x013B, 0x8298)
@@ -25,11 +26,13 @@ _UNREADABLE = (OSError, SyntaxError, ValueError, KeyError, TypeError, IndexError
 
 @dataclass(frozen=True)
 class PhotoMetadata:
-    """EXIF as bytes, without and with the place, and pixels per inch across and down; empty where nothing is told."""
+    """EXIF as bytes, without and with the place, pixels per inch across and down, and the focal length in millimetres
+    of the 35 mm format; empty where nothing is told."""
 
     exif_without_location: bytes = b""
     exif: bytes = b""
     dpi: tuple[float, float] | None = None
+    focal_length_35mm: float | None = None
 
     def options(self, keep_location: bool = True) -> dict[str, Any]:
         """What ``PIL.Image.Image.save`` takes."""
@@ -52,7 +55,7 @@ def read_metadata(photo: str | os.PathLike[str] | EncodedPhoto) -> PhotoMetadata
             if image.format == "PNG" and "exif" not in image.info:  # Pillow would decode all of it to look further on
                 return PhotoMetadata(dpi=dpi)
             exif = image.getexif()
-            return PhotoMetadata(_kept(exif, False), _kept(exif, True), dpi)
+            return PhotoMetadata(_kept(exif, False), _kept(exif, True), dpi, _focal_length(exif))
     except (BadInputError, struct.error, *_UNREADABLE):
         return NO_METADATA
 
@@ -71,6 +74,15 @@ def _kept(exif: Image.Exif, location: bool) -> bytes:
     if place:
         made[_GPS_IFD] = place
     return made.tobytes() if len(made) else b""
+
+
+def _focal_length(exif: Image.Exif) -> float | None:
+    """Of the 35 mm format; 0 says that it is not known."""
+    try:
+        told = float(exif.get_ifd(_EXIF_IFD).get(_FOCAL_LENGTH_35MM, 0))
+    except (TypeError, ValueError, ZeroDivisionError):
+        return None
+    return told if math.isfinite(told) and 1 <= told <= 1e4 else None
 
 
 def _plausible(dpi: Any) -> tuple[float, float] | None:

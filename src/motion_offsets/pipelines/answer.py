@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 
 from ..errors import BadInputError
+from ..exposure.camera import OFF, CameraFit, check_camera_mode, follow_camera
+from ..exposure.camera_fit import fit_camera
 from ..exposure.consistency import Consistency
 from ..exposure.refinement import check_refine_steps
 from ..exposure.trajectories import align_time
@@ -43,6 +45,7 @@ class Answer:
         reblurred: ``(B, 3, H, W)``, what sharp frames and motion make of the exposure; ``None`` unless kept.
         uncertainty: ``(B, 1, H, W)``, pixels, how far the ends of the paths are expected to be off, before any
             refinement; ``None`` if the estimator does not predict it.
+        cameras: the camera's motion in each photo; empty if the camera mode is ``"off"``.
     """
 
     pixel_values: Tensor
@@ -51,6 +54,7 @@ class Answer:
     consistency: tuple[Consistency, ...] = ()
     reblurred: Tensor | None = None
     uncertainty: Tensor | None = None
+    cameras: tuple[CameraFit, ...] = ()
 
     def photo(self, index: int) -> Answer:
         """The answer to one of the photos."""
@@ -62,6 +66,7 @@ class Answer:
             self.consistency[one],
             None if self.reblurred is None else self.reblurred[one],
             None if self.uncertainty is None else self.uncertainty[one],
+            self.cameras[one],
         )
 
 
@@ -74,6 +79,7 @@ def answer(
     share_offsets: bool | None = None,
     refine_steps: int = 0,
     safe: bool = False,
+    camera: str | None = None,
     keep_reblurred: bool = False,
     max_memory: float = DEFAULT_MAX_MEMORY,
     dtype: torch.dtype | None = None,
@@ -84,6 +90,7 @@ def answer(
     if method not in METHODS:
         raise BadInputError(f"method is {method!r}; it must be one of {', '.join(METHODS)}")
     check_refine_steps(refine_steps)
+    camera = check_camera_mode(pipe.camera if camera is None else camera)
     if sharp is not None and sharp.shape != pixel_values.shape:
         raise BadInputError(
             f"sharp has shape {tuple(sharp.shape)} and pixel_values {tuple(pixel_values.shape)}; both must be the same"
@@ -91,7 +98,8 @@ def answer(
     on_step, part = on_step or _silent, part or nullcontext
     on_step(MOTION, 0, 1)
     with part(MOTION):
-        points, uncertainty = pipe.estimate_motion(pixel_values, max_memory, dtype, partial(on_step, MOTION))
+        estimate, uncertainty = pipe.estimate_motion(pixel_values, max_memory, dtype, partial(on_step, MOTION))
+        points, cameras = with_camera(pixel_values, estimate, uncertainty, pipe.trajectory, camera)
     if sharp is None and method != NO_DEBLURRER:
         on_step(SHARP_FRAME, 0, 1)
         with part(SHARP_FRAME):
@@ -100,9 +108,11 @@ def answer(
                 sharp = pipe.deconvolve(pixel_values, points, max_memory, on_tile)
             else:
                 share = pipe.estimators_agree if share_offsets is None else share_offsets
-                sharp = pipe.deblur(pixel_values, points if share else None, max_memory, dtype, on_tile)
+                given = motion_for_deblurrer(pipe, points, estimate, share)
+                sharp = pipe.deblur(pixel_values, given, max_memory, dtype, on_tile)
+    del estimate
     if sharp is None:
-        return Answer(pixel_values, align_time(points, pipe.trajectory), uncertainty=uncertainty)
+        return Answer(pixel_values, align_time(points, pipe.trajectory), uncertainty=uncertainty, cameras=cameras)
     if refine_steps:
         on_step(REFINEMENT, 0, refine_steps)
         with part(REFINEMENT):
@@ -112,7 +122,8 @@ def answer(
             )
     on_step(CONSISTENCY, 0, 1)
     with part(CONSISTENCY):
-        found = Answer(pixel_values, align_time(points, pipe.trajectory), sharp, uncertainty=uncertainty)
+        aligned = align_time(points, pipe.trajectory)
+        found = Answer(pixel_values, aligned, sharp, uncertainty=uncertainty, cameras=cameras)
         del points, sharp
         checked = [_checked(pipe, found.photo(index), safe, keep_reblurred) for index in range(len(pixel_values))]
         if safe:
@@ -122,6 +133,35 @@ def answer(
             kept = [one.reblurred for one in checked if one.reblurred is not None]
             found = replace(found, reblurred=kept[0] if len(kept) == 1 else torch.cat(kept))
     return found
+
+
+def with_camera(
+    pixel_values: Tensor, control_points: Tensor, uncertainty: Tensor | None, trajectory: str, mode: str
+) -> tuple[Tensor, tuple[CameraFit, ...]]:
+    """The paths of B photos once the camera's motion is fitted to them, and that motion in each photo.
+
+    Args:
+        pixel_values: ``(B, 3, H, W)`` in [0, 1].
+        control_points: ``(B, 2K, H, W)``, pixels.
+        uncertainty: ``(B, 1, H, W)``, pixels, if it is known.
+        trajectory: of the control points.
+        mode: one of :data:`~motion_offsets.exposure.camera.CAMERA_MODES`; ``"off"`` fits nothing.
+    """
+    if mode == OFF or not len(control_points):
+        return control_points, ()
+    unsure: Any = [None] * len(control_points) if uncertainty is None else uncertainty.split(1)
+    each = list(zip(control_points.split(1), pixel_values.split(1), unsure, strict=True))
+    fits = tuple(fit_camera(points, photo, trajectory, spread) for points, photo, spread in each)
+    followed = [follow_camera(points, fit, mode) for (points, *_), fit in zip(each, fits, strict=True)]
+    return followed[0] if len(followed) == 1 else torch.cat(followed), fits
+
+
+def motion_for_deblurrer(pipe: BlurToVideoPipeline, points: Tensor, estimate: Tensor, share: bool) -> Tensor | None:
+    """The control points that a deblurrer is given: one that carries an estimator was trained with its estimates as
+    they are, and gets them, or ``None`` where it finds the motion itself; one without gets the motion found."""
+    if pipe.deblurrer is not None and pipe.deblurrer.own_estimator is None:
+        return points
+    return estimate if share else None
 
 
 def _checked(pipe: BlurToVideoPipeline, one: Answer, safe: bool, keep_reblurred: bool) -> Answer:

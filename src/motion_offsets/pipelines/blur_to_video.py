@@ -17,6 +17,7 @@ from transformers import PreTrainedModel
 from ..errors import BadInputError, counted
 from ..exposure.blending import blend_back
 from ..exposure.blur import expose
+from ..exposure.camera import AUTO, check_camera_mode
 from ..exposure.consistency import Consistency, assess
 from ..exposure.deconvolution import deconvolve
 from ..exposure.refinement import check_refine_steps, refine, working_scale
@@ -75,6 +76,7 @@ class BlurToVideoPipeline(PushToHubMixin, DiffusionPipeline):
 
     model_cpu_offload_seq = "estimator->deblurrer"
     _fast: OptimizedNetworks | None = None  # what optimize() made
+    camera: str = AUTO  # what becomes of the camera's own motion in answers that are not asked for anything else
     _optional_components = ["deblurrer", "processor"]
 
     def __init__(
@@ -195,6 +197,7 @@ class BlurToVideoPipeline(PushToHubMixin, DiffusionPipeline):
         share_offsets: bool = False,
         refine_steps: int = 0,
         safe: bool = False,
+        camera: str | None = None,
         max_memory: float = DEFAULT_MAX_MEMORY,
         dtype: torch.dtype | None = None,
         return_dict: bool = True,
@@ -213,6 +216,8 @@ class BlurToVideoPipeline(PushToHubMixin, DiffusionPipeline):
                 see :mod:`motion_offsets.exposure.refinement`.
             safe: blend the sharp frame back towards the photo where the motion does not explain it; see
                 :mod:`motion_offsets.exposure.blending`.
+            camera: ``"auto"``, as by default: paths are the camera's where its motion explains them or nothing is
+                textured; ``"only"``: everywhere; ``"off"``: nowhere. See :mod:`motion_offsets.exposure.camera`.
             max_memory: bytes that a photo may need; a larger one is processed in overlapping tiles. The result is not
                 counted: all its frames and their offsets are kept, T * (3 + 2) values per pixel.
             dtype: compute the networks under autocast to this type, ``torch.bfloat16`` say, passing by what
@@ -227,6 +232,7 @@ class BlurToVideoPipeline(PushToHubMixin, DiffusionPipeline):
         photos, sharps = as_list(image), None if sharp_image is None else as_list(sharp_image)
         self.check_inputs(photos, times, sharps, output_type)
         check_refine_steps(refine_steps)
+        check_camera_mode(self.camera if camera is None else camera)
 
         found: dict[str, list[Any]] = {name: [] for name in BlurToVideoOutput.__dataclass_fields__}
         with self.progress_bar(total=len(photos) * (2 + len(times))) as progress:
@@ -242,6 +248,7 @@ class BlurToVideoPipeline(PushToHubMixin, DiffusionPipeline):
                     share_offsets=share_offsets or self.estimators_agree,
                     refine_steps=refine_steps,
                     safe=safe,
+                    camera=camera,
                     keep_reblurred=True,
                     max_memory=max_memory,
                     dtype=dtype,
@@ -260,6 +267,7 @@ class BlurToVideoPipeline(PushToHubMixin, DiffusionPipeline):
                 found["sharp"] += self.post_process(sharp, output_type)
                 found["reblurred"] += self.post_process(answer.reblurred, output_type)
                 found["consistency"] += answer.consistency
+                found["cameras"] += answer.cameras or [None]
                 found["control_points"].append(control_points[0])
                 found["motion_offsets"].append(offsets_at(control_points, times, self.trajectory)[0])
 
@@ -278,7 +286,7 @@ class BlurToVideoPipeline(PushToHubMixin, DiffusionPipeline):
                 deconvolution along the motion; ``"none"``: none are made.
             share_offsets: whether the deblurrer gets the estimator's motion even if it carries an estimator; by
                 default where both are the same.
-            refine_steps, safe, max_memory, dtype: see :meth:`__call__`.
+            refine_steps, safe, camera, max_memory, dtype: see :meth:`__call__`.
             keep_reblurred: whether the answer holds ``reblurred``.
             on_step: called with the name of a step (:data:`.answer.STEPS`), how much of it is done and how much there
                 is.

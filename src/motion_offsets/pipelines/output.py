@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..errors import BadInputError
+from ..exposure.camera import CameraFit
 from ..exposure.consistency import Consistency
 
 
@@ -26,6 +27,8 @@ class BlurToVideoOutput(BaseOutput):
         control_points: a tensor ``(2K, H, W)`` each, pixels, aligned in time as the frames are.
         reblurred: what the sharp frame and the motion make of the exposure, like ``sharp``.
         consistency: a :class:`~motion_offsets.exposure.consistency.Consistency` each.
+        cameras: the camera's motion, a :class:`~motion_offsets.exposure.camera.CameraFit` each; ``None`` if the camera
+            mode is ``"off"``.
     """
 
     frames: list[Any]
@@ -34,6 +37,7 @@ class BlurToVideoOutput(BaseOutput):
     control_points: list[Tensor]
     reblurred: list[Any]
     consistency: list[Consistency]
+    cameras: list[CameraFit | None]
 
 
 def frame_times(num_frames: int) -> list[float]:

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from ...errors import BadInputError
+from ...exposure.camera import AUTO
 from ...io.path_names import as_path
 from ...io.photo_files import find_photos, seed_of_name
 
@@ -78,6 +79,7 @@ class Asked:
         refine_steps, safe: as the pipeline takes them.
         deconvolve: deblur without a network, along the estimated motion.
         clean: blurred pictures without noise and JPEG.
+        camera: what the pipeline makes of the camera's own motion, as it takes it.
         deblurs: whether there is a deblurrer, or the deconvolution in its place.
     """
 
@@ -89,6 +91,7 @@ class Asked:
     refine_steps: int = 0
     safe: bool = False
     clean: bool = False
+    camera: str = AUTO
     deconvolve: bool = False
     deblurs: bool = True
 

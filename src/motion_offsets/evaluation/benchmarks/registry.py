@@ -8,6 +8,7 @@ from importlib import import_module
 from pathlib import Path
 
 from ...errors import BadInputError
+from ...exposure.camera import check_camera_mode
 from .base import Asked, Benchmark, Declaration
 
 
@@ -34,9 +35,10 @@ def start(name: str, asked: Asked) -> Benchmark:
     """
     if name not in DECLARED:
         raise BadInputError(f"benchmark is {name!r}; it must be one of {', '.join(BENCHMARKS)}")
+    check_camera_mode(asked.camera)
     declared = DECLARED[name]
     given = {item.name for item in fields(Asked) if getattr(asked, item.name) != item.default}
-    for option in sorted(given - {"images", "limit", "deconvolve", "deblurs"} - set(declared.takes)):
+    for option in sorted(given - {"images", "limit", "deconvolve", "deblurs", "camera"} - set(declared.takes)):
         takers = [other.name for other in DECLARED.values() if option in other.takes]
         raise BadInputError(
             f"{name} takes no `{option}`; {' and '.join(takers)} {'do' if len(takers) > 1 else 'does'}"
