@@ -66,9 +66,11 @@ def test_extract_writes_everything(models: Path, photo: Path, tmp_path: Path) ->
 
 
 def test_extract_tells_of_the_camera_unless_it_is_told_not_to(models: Path, photo: Path, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0110] = "a camera"
+    exif.get_ifd(0x8769)[0xA405] = 26
     with Image.open(photo) as image:
-        exif = image.getexif()
-        exif.get_ifd(0x8769)[0xA405] = 26
+        image.load()
         image.save(photo, exif=exif)
     result = extract(models, tmp_path / "out", photo, "--frames", 2)
     assert result.exit_code == 0, result.output
