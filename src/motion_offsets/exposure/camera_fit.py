@@ -154,7 +154,9 @@ def _weighed(fit: CameraFit, control_points: Tensor, trust: Tensor) -> CameraFit
     difference = (turned - camera).T.view(1, -1, *paths.shape)
     around = _smooth(trust)
     common = _smooth(difference * trust) / around.clamp(min=1e-9)
-    against = common.square().sum(1, keepdim=True) / tolerance**2 * around
+    # A camera that explains less of the photo is given less room: there may be several motions.
+    room = (tolerance * max(explained, 0.05) ** 2) ** 2
+    against = common.square().sum(1, keepdim=True) / room * around
     scale = float(_median(square.sqrt()[None], believed))
     return replace(fit, explained=explained, scale=scale, weight=(1 / (1 + against.square())).float())
 
