@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from commands import assert_refused, run
+from huggingface_hub import ModelCard
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional
@@ -157,6 +158,9 @@ def test_dmphn_layouts(tmp_path: Path, num_stacks: int, levels: tuple[int, ...])
     folder = dmphn_folder(model, tmp_path / "weights")
     assert run("convert", folder, "-o", tmp_path / "ours").exit_code == 0
     converted = MaDmphnForImageDeblurring.from_pretrained(tmp_path / "ours").eval()
+    card = ModelCard.load(tmp_path / "ours" / "README.md")
+    assert (card.data.license, card.data.license_name) == ("other", "not-stated")
+    assert "The weights are those of its authors" in card.text
     image = torch.rand(1, 3, 32, 32)
     with torch.no_grad():
         assert torch.equal(converted(image).sharp, model(image).sharp)

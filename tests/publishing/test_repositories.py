@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Iterator
@@ -14,8 +15,17 @@ from commands import assert_refused, run
 from hub_server import Hub, User
 from huggingface_hub import DatasetCard, ModelCard
 from tiny_checkout import make_checkout
+from transformers import PreTrainedModel
 
-from motion_offsets import __version__
+from motion_offsets import (
+    MaDmphnConfig,
+    MaDmphnForImageDeblurring,
+    MaximConfig,
+    MaximForImageDeblurring,
+    __version__,
+)
+
+ROOT = Path(__file__).parents[2]
 
 TAG = f"v{__version__}"
 
@@ -224,3 +234,44 @@ def test_the_checkouts_own_data_set_loads_and_has_a_card() -> None:
     assert len(rows) == 12
     assert {row["sequence"] for row in rows} == {"astronaut", "chelsea", "coffee", "rocket"}
     assert all(row["blurred"].size == row["sharp"].size for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("name", "model", "licence", "owners"),
+    [
+        (
+            "maxim-deblurring",
+            MaximForImageDeblurring(MaximConfig(num_stages=1, base_channels=4, block_sizes=(4, 2), num_blocks=1)),
+            "apache-2.0",
+            "Google Research trained and published them under the Apache License 2.0",
+        ),
+        (
+            "dmphn-1-2-4",
+            MaDmphnForImageDeblurring(MaDmphnConfig(base_channels=4, motion_aware=False, residual_output=False)),
+            "other",
+            "The authors of DMPHN trained them on GoPro",
+        ),
+    ],
+    ids=["maxim", "dmphn"],
+)
+def test_converted_weights_are_published_under_their_owners_names(
+    name: str, model: PreTrainedModel, licence: str, owners: str, hub: Hub, checkout: Path
+) -> None:
+    folder = checkout / "hub" / "models" / name
+    model.save_pretrained(folder)
+    for code in folder.glob("*.py"):
+        code.unlink()
+    weights = (folder / "model.safetensors").read_bytes()
+    figures = {"benchmark": "pairs", "pairs": 12, "deblur_psnr": 29.1}
+    hashes = {"deblurrer": hashlib.sha256(weights).hexdigest()}
+    (folder / "evaluation.json").write_text(json.dumps({**figures, "checkpoints": hashes}))
+    shutil.copy(ROOT / "model_cards" / f"{name}.md", checkout / "model_cards")
+    result = publish(hub, checkout, name)
+    assert result.exit_code == 0, result.output
+    head = hub.head(f"lab/{name}")
+    assert head["model.safetensors"] == weights
+    card = ModelCard(head["README.md"].decode(), ignore_metadata_errors=False)
+    assert card.data.license == licence
+    assert owners in " ".join(card.text.split())
+    assert card.data.eval_results[0].metric_value == 29.1
+    assert f"--deblurrer lab/{name}" in card.text

@@ -18,7 +18,7 @@ from .compare import compare
 from .evaluate import evaluate
 from .extract import extract
 from .hub import convert, export, publish
-from .options import Deblurrer, Debug
+from .options import Debug
 from .pictures import deblur, reblur, trajectories
 from .reporting import OUR_FAULT, reporting
 from .synthesize import synthesize
@@ -43,7 +43,12 @@ def _common(version: Annotated[bool, typer.Option("--version", help="Show the ve
 def demo(
     host: Annotated[str, typer.Option(help="Address to serve; 0.0.0.0 lets other machines in.")] = "127.0.0.1",
     port: Annotated[int | None, typer.Option(help="Port; by default the first free one from 7860.")] = None,
-    deblurrer: Deblurrer = None,
+    deblurrer: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Deblurrer: bundled name, folder, or org/name on the Hub; given several times, the page offers a choice."
+        ),
+    ] = None,
     mcp: Annotated[bool, typer.Option("--mcp", help="Be an MCP server too, so that assistants can call it.")] = False,
     debug: Debug = False,
 ) -> None:
@@ -53,7 +58,7 @@ def demo(
     from ..demo.server import serve
 
     try:
-        serve(host, port, mcp, deblurrer)
+        serve(host, port, mcp, deblurrer or ())
     except OSError as error:  # Gradio's own words when no port is free
         raise BadInputError(f"the page cannot be served at {host}, port {port or 7860}: {error}") from None
 

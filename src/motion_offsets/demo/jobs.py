@@ -6,12 +6,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 from torch import nn
 
 from ..errors import BadInputError
 
 OnStep = Callable[[str, float], None]
+Network = TypeVar("Network", bound=nn.Module)
 
 
 class StoppedError(Exception):
@@ -73,8 +75,8 @@ def step_current(name: str, fraction: float) -> None:
         job.step(name, fraction)
 
 
-def make_stoppable(network: nn.Module) -> None:
-    """Make the network check, before each of its layers, whether it should go on."""
+def make_stoppable(network: Network) -> Network:
+    """The network itself, which from now on checks before each of its layers whether it should go on."""
 
     def ask(module: nn.Module, inputs: object) -> None:
         check_current()
@@ -82,6 +84,7 @@ def make_stoppable(network: nn.Module) -> None:
     for module in network.modules():
         if not any(True for _ in module.children()):
             module.register_forward_pre_hook(ask)
+    return network
 
 
 class Jobs:

@@ -14,6 +14,7 @@ class Limits:
         upload_pixels: largest picture that is opened at all; checked on its header, before anything is decoded.
         working_pixels: sizes offered, in pixels: larger photos are scaled down to them.
         seconds: longest that the networks may work on one photo.
+        slow_seconds: likewise with a deblurrer that the page calls slower.
         queue: how many may wait; whoever comes after is told so at once.
         frames: most frames of a clip.
         clip_seconds: longest video file.
@@ -26,6 +27,7 @@ class Limits:
     upload_pixels: int = 50_000_000
     working_pixels: tuple[int, ...] = (1_000_000, 4_000_000)
     seconds: float = 120
+    slow_seconds: float = 900
     queue: int = 40
     frames: int = 41
     clip_seconds: float = 10

@@ -5,18 +5,17 @@ from __future__ import annotations
 import importlib
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..models.hub import DEFAULT_ESTIMATOR, bundled_models
-from ..models.registry import deblurrer_class
+from ..models.hub import DEFAULT_DEBLURRER, DEFAULT_ESTIMATOR, bundled_models
+from ..models.registry import deblurrer_class, load_deblurrer, load_estimator
 from ..pipelines.answer import CONSISTENCY, MOTION, NO_DEBLURRER, REFINEMENT, SHARP_FRAME
 from ..pipelines.blur_to_video import BlurToVideoPipeline
-from ..pipelines.from_names import load_pipeline
 from ..runtime.devices import pick_device, pick_dtype
 from . import text
 from .answers import Answer
@@ -31,9 +30,9 @@ _STEPS = {
     CONSISTENCY: (text.STEP_COMPARE, 0.75),
 }
 
-_pipes: dict[str, BlurToVideoPipeline] = {}
+_pipes: dict[tuple[str, str], BlurToVideoPipeline] = {}  # by estimator and deblurrer
 _lock = threading.Lock()
-_deblurrer: str | None = None  # the bundled one
+_deblurrers: dict[str, str] = {DEFAULT_DEBLURRER: "ma-dmphn"}
 
 
 def estimators() -> dict[str, str]:
@@ -47,33 +46,43 @@ def estimators() -> dict[str, str]:
     return dict(sorted(found.items(), key=lambda item: (item[0] != DEFAULT_ESTIMATOR, item[0])))
 
 
-def use_deblurrer(name: str | None) -> None:
-    """Make sharp frames with this deblurrer, loaded on first use; ``None`` for the bundled one.
+def use_deblurrers(names: Sequence[str] = ()) -> None:
+    """Offer these deblurrers, each loaded on first use; the first is the default, without any the bundled one.
 
     Raises:
-        BadInputError: there is none of that name.
+        BadInputError: there is none of a name, or it is an estimator.
     """
-    global _deblurrer
-    if name is not None:
-        deblurrer_class(name)
+    found = {name: str(deblurrer_class(name).config_class.model_type) for name in names or (DEFAULT_DEBLURRER,)}
     with _lock:
-        _deblurrer = name
+        _deblurrers.clear()
+        _deblurrers.update(found)
         _pipes.clear()
 
 
-def pipeline(model: str, device: str = "auto") -> BlurToVideoPipeline:
-    """The one pipeline of a bundled estimator, loaded on first use; all of them share one deblurrer."""
+def deblurrers() -> dict[str, str]:
+    """The deblurrers on offer: name to ``model_type``, the default first."""
+    return dict(_deblurrers)
+
+
+def pipeline(model: str, deblurrer: str | None = None, device: str = "auto") -> BlurToVideoPipeline:
+    """The one pipeline of a bundled estimator and a deblurrer, loaded on first use; they share their networks.
+
+    Args:
+        model: name of a bundled estimator.
+        deblurrer: one of :func:`deblurrers`, by default the first.
+        device: where to load it.
+    """
     with _lock:
-        if model not in _pipes:
-            pipe = load_pipeline(model, _deblurrer)
-            make_stoppable(pipe.estimator)
-            if _pipes:
-                pipe.register_modules(deblurrer=next(iter(_pipes.values())).deblurrer)
-            elif pipe.deblurrer is not None:
-                make_stoppable(pipe.deblurrer)
+        name = next(iter(_deblurrers)) if deblurrer is None else deblurrer
+        if (model, name) not in _pipes:
+            estimators = [pipe.estimator for (other, _), pipe in _pipes.items() if other == model]
+            networks = [pipe.deblurrer for (_, other), pipe in _pipes.items() if other == name]
+            estimator = estimators[0] if estimators else make_stoppable(load_estimator(model))
+            network = networks[0] if networks else make_stoppable(load_deblurrer(name))
+            pipe = BlurToVideoPipeline(estimator, network)
             pipe.set_progress_bar_config(disable=True)
-            _pipes[model] = pipe.to(pick_device(device))
-        return _pipes[model]
+            _pipes[model, name] = pipe.to(pick_device(device))
+        return _pipes[model, name]
 
 
 def _zero_gpu() -> Callable[[Any], Any]:
@@ -86,7 +95,14 @@ def _zero_gpu() -> Callable[[Any], Any]:
 
 
 @_zero_gpu()
-def find(model: str, photo: np.ndarray, memory: float, refine_steps: int = 0, safe: bool = False) -> Answer:
+def find(
+    model: str,
+    photo: np.ndarray,
+    memory: float,
+    refine_steps: int = 0,
+    safe: bool = False,
+    deblurrer: str | None = None,
+) -> Answer:
     """What the networks find in a photo.
 
     Args:
@@ -95,8 +111,9 @@ def find(model: str, photo: np.ndarray, memory: float, refine_steps: int = 0, sa
         memory: bytes that the photo may need.
         refine_steps: steps that fit the motion to the photo.
         safe: whether the sharp frame keeps only changes that the motion explains.
+        deblurrer: one of :func:`deblurrers`, by default the first.
     """
-    pipe = pipeline(model)
+    pipe = pipeline(model, deblurrer)
     found = pipe.answer(
         pipe.preprocess(photo),
         max_memory=memory,

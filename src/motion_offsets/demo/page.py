@@ -61,6 +61,13 @@ def build(service: Service) -> gr.Blocks:
                         visible=len(service.models) > 1,
                         elem_id="mo-model",
                     )
+                    deblurrer = gr.Dropdown(
+                        text.deblurrer_choices(service.deblurrers),
+                        value=next(iter(service.deblurrers)),
+                        label=text.DEBLURRER,
+                        visible=len(service.deblurrers) > 1,
+                        elem_id="mo-deblurrer",
+                    )
                     detail = gr.Radio(text.detail_choices(limits), value=0, label=text.DETAIL, elem_id="mo-detail")
                     refine = gr.Checkbox(False, label=text.REFINE, elem_id="mo-refine")
                     safe = gr.Checkbox(False, label=text.SAFE, elem_id="mo-safe")
@@ -203,7 +210,7 @@ def build(service: Service) -> gr.Blocks:
         timer.tick(service.step, None, working, **quietly)
         ran = run.click(
             service.run,
-            [photo, model, detail, *clip_controls, density, refine, safe, ticket],
+            [photo, model, deblurrer, detail, *clip_controls, density, refine, safe, ticket],
             view,
             show_progress_on=clip,
             **networks,

@@ -6,15 +6,16 @@ import os
 import signal
 import sys
 import tempfile
+from collections.abc import Sequence
 
 from ..runtime.allocation import keep_freed_memory
 
 
-def serve(host: str | None = None, port: int | None = None, mcp: bool = False, deblurrer: str | None = None) -> None:
+def serve(host: str | None = None, port: int | None = None, mcp: bool = False, deblurrers: Sequence[str] = ()) -> None:
     """Serve the page until it is interrupted; without host and port, where Gradio's environment variables say.
 
     Args:
-        deblurrer: what makes the sharp frames; by default the bundled one.
+        deblurrers: what may make the sharp frames, the default first; without any, the bundled one.
     """
     keep_freed_memory()
     # Being told to end, as a container is, deletes the visitors' files as Ctrl-C does.
@@ -28,9 +29,9 @@ def serve(host: str | None = None, port: int | None = None, mcp: bool = False, d
         # Not before: parts of Gradio take that folder's name when they are imported.
         from .application import create, launch_settings
         from .limits import Limits
-        from .networks import use_deblurrer
+        from .networks import use_deblurrers
 
-        use_deblurrer(deblurrer)
+        use_deblurrers(deblurrers)
         limits = Limits()
         page, service = create(limits)
         try:

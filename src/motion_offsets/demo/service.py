@@ -28,7 +28,7 @@ from .faults import plainly, sentence
 from .jobs import Job, Jobs, StoppedError
 from .limits import Limits
 from .link_preview import preview_picture
-from .networks import estimators, find, pipeline
+from .networks import deblurrers, estimators, find, pipeline
 from .photos import browsers_show, metadata_of, open_photo
 from .rendering import ClipSettings, Workplace
 
@@ -82,6 +82,7 @@ class Service:
         self.models = estimators()
         if not self.models:
             raise BadInputError("this installation holds no bundled estimator; install the package from its wheel")
+        self.deblurrers = deblurrers()
         self.answers = AnswerStore(limits.store_bytes, limits.keep_seconds)
         self.jobs = Jobs()
         # Inside Gradio's own folder files are served as they lie; elsewhere they would be copied.
@@ -174,15 +175,27 @@ class Service:
         """The trajectories without the legend, which the page shows below them: on a phone it could not be read."""
         return rendering.trajectories(answer.photo, answer.control_points, answer.model, density, folder, legend=False)
 
-    def job(self, request: gr.Request, progress: gr.Progress | None = None) -> AbstractContextManager[Job]:
-        """While it is entered, the visitor's work can be stopped."""
+    def job(
+        self, request: gr.Request, progress: gr.Progress | None = None, deblurrer: str | None = None
+    ) -> AbstractContextManager[Job]:
+        """While it is entered, the visitor's work can be stopped; how long it may take depends on the deblurrer."""
         on_step = None if progress is None else lambda name, share: progress(share, desc=name)
-        return self.jobs.running(str(request.session_hash), Job(self.limits.seconds, on_step))
+        return self.jobs.running(str(request.session_hash), Job(self.longest(deblurrer), on_step))
 
     def checked_model(self, model: str) -> str:
         if model not in self.models:
             raise BadInputError(f"model: unknown; give one of {', '.join(self.models)}")
         return model
+
+    def checked_deblurrer(self, deblurrer: str) -> str:
+        if deblurrer not in self.deblurrers:
+            raise BadInputError(f"deblurrer: unknown; give one of {', '.join(self.deblurrers)}")
+        return deblurrer
+
+    def longest(self, deblurrer: str | None = None) -> float:
+        """Seconds that the networks may work on one photo, with a deblurrer or the default one."""
+        kind = next(iter(self.deblurrers.values())) if deblurrer is None else self.deblurrers[deblurrer]
+        return self.limits.slow_seconds if kind in text.SLOW_DEBLURRERS else self.limits.seconds
 
     def _working_pixels(self, detail: int) -> int:
         sizes = self.limits.working_pixels
@@ -194,7 +207,7 @@ class Service:
 
     def example(self, index: int) -> tuple[Any, ...]:
         """An example's photo and its answer; the first visitor after the start may have to wait for it."""
-        view = self._views[index].result(timeout=self.limits.seconds)
+        view = self._views[index].result(timeout=self.longest())
         return str(view.clip.parent / EXAMPLE_PHOTO), *view.outputs()
 
     @plainly
@@ -213,6 +226,7 @@ class Service:
         self,
         photo: str | None,
         model: str,
+        deblurrer: str,
         detail: int,
         frames: int,
         fps: float,
@@ -229,11 +243,11 @@ class Service:
         settings = ClipSettings(frames, fps, bool(back_and_forth), seconds)
         settings.check(self.limits)
         try:
-            with self.job(request, progress) as job:
+            with self.job(request, progress, self.checked_deblurrer(deblurrer)) as job:
                 job.step(text.STEP_READ, 0.02)
                 picture = self.opened(photo, detail)
                 steps = REFINE_STEPS if refine else 0
-                found = find(self.checked_model(model), picture, self.limits.memory, steps, bool(safe))
+                found = find(self.checked_model(model), picture, self.limits.memory, steps, bool(safe), deblurrer)
                 answer = replace(found, metadata=metadata_of(photo))
                 job.step(text.STEP_DRAW, 0.85)
                 folder = self.workplace.new_folder()
@@ -377,7 +391,7 @@ class Service:
             if ticket not in self._example_files:
                 folder = self._for_examples.new_folder()
                 self._example_files[ticket] = self._worker.submit(self._files, answer, ClipSettings(), folder)
-        return self._example_files[ticket].result(timeout=self.limits.seconds)
+        return self._example_files[ticket].result(timeout=self.longest())
 
     def opened(self, photo: str | None, detail: int) -> np.ndarray:
         return open_photo(photo, self._working_pixels(detail), self.limits)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from pathlib import Path
 
 import numpy as np
 
@@ -30,6 +31,9 @@ MODELS = {
     "cubic": "Along curves that may bend twice",
     "zero-constraint": "Freely (without an order in time)",
 }
+DEBLURRER = "Sharp picture by"
+# What the page says of a deblurrer beside its name, by model_type.
+SLOW_DEBLURRERS = {"maxim": "Best, slower"}
 DETAIL = "Detail"
 MORE = "Advanced"
 REFINE = "Fit the motion to this photo (slower)"
@@ -121,6 +125,17 @@ def legend_html() -> str:
     stops = ", ".join(f"rgb({red} {green} {blue})" for red, green, blue in time_colors(np.linspace(-1, 1, 9)).tolist())
     ramp = f'<span style="background: linear-gradient(90deg, {stops})"></span>'
     return f'<div class="mo-legend"><span>one end of the exposure</span>{ramp}<span>the other</span></div>'
+
+
+def deblurrer_choices(deblurrers: dict[str, str]) -> list[tuple[str, str]]:
+    """Label and name of each deblurrer, given as name to ``model_type``; of a folder's path the last part is shown."""
+    last = [Path(name).name or name for name in deblurrers]
+    choices = []
+    for (name, kind), short in zip(deblurrers.items(), last, strict=True):
+        shown = name if last.count(short) > 1 else short
+        remark = SLOW_DEBLURRERS.get(kind)
+        choices.append((shown if remark is None else f"{remark} ({shown})", name))
+    return choices
 
 
 def detail_choices(limits: Limits) -> list[tuple[str, int]]:

@@ -24,7 +24,8 @@ from ..models.configuration_ma_dmphn import LEVELS, MaDmphnConfig
 from ..models.modeling_etraj import EtrajModel
 from ..models.modeling_ma_dmphn import MaDmphnForImageDeblurring
 from ..models.modeling_maxim import MaximForImageDeblurring
-from .conversion_maxim import CARD, convert_maxim
+from .conversion_maxim import CARD as MAXIM_CARD
+from .conversion_maxim import convert_maxim
 from .tfjs import find_graph_model
 
 MOTION_ETR_FILE = "latest_net_offset.pth"
@@ -41,6 +42,28 @@ CONVERTED_NAMES = frozenset(
         *(file.name for file in Path(__file__).parents[1].rglob("*.py")),
     )
 )
+
+DMPHN_CARD = """\
+---
+license: other
+license_name: not-stated
+license_link: https://github.com/HongguangZhang/DMPHN-cvpr19-master
+library_name: transformers
+pipeline_tag: image-to-image
+tags: [motion-offsets, custom_code, deblurring, motion-blur, dmphn]
+---
+
+# DMPHN, converted
+
+The network of *Deep Stacked Hierarchical Multi-patch Network for Image Deblurring* (Zhang et al., CVPR 2019, arXiv
+1904.03468).
+
+The weights are those of its authors, who published them with their code without stating a licence; ask them before you
+publish a copy or use it for anything but research. `motion-offsets convert` made this folder from the published files;
+the values of the weights are unchanged.
+
+`motion-offsets deblur photo.jpg --deblurrer FOLDER -o sharp.png` deblurs with it.
+"""
 
 _DMPHN_FILE = re.compile(r"(encoder|decoder)_(?:s(\d+)_)?lv(\d+)\.pkl")
 
@@ -77,13 +100,14 @@ def convert(
 
 
 def save_converted(model: PreTrainedModel, folder: Path) -> None:
-    """Write a converted model with its image processor and, where the license asks whose the weights are, a card."""
+    """Write a converted model with its image processor and, for deblurrers, a card that says whose the weights are."""
     from ..models.image_processing_motion_offsets import MotionOffsetsImageProcessor
 
     model.save_pretrained(folder)
     MotionOffsetsImageProcessor().save_pretrained(folder)
-    if isinstance(model, MaximForImageDeblurring):
-        (folder / CARD_FILE).write_text(CARD, encoding="utf-8")
+    for kind, card in ((MaximForImageDeblurring, MAXIM_CARD), (MaDmphnForImageDeblurring, DMPHN_CARD)):
+        if isinstance(model, kind):
+            (folder / CARD_FILE).write_text(card, encoding="utf-8")
 
 
 def convert_motion_etr(file: Path, trajectory: str | None = None) -> EtrajModel:

@@ -142,7 +142,7 @@ def draw_sheet(compared: Sequence[ComparedPhoto]) -> Image.Image:
         parts = [("the framed part at full size", one.photo)]
         parts += [(attempt.name, attempt.sharp) for attempt in one.attempts]
         rows.append([(label, picture.crop(one.box)) for label, picture in parts])
-    return draw_panels(rows)
+    return draw_panels(rows, group=2)
 
 
 def _fitted(picture: Image.Image) -> Image.Image:

@@ -1,0 +1,103 @@
+"""The networks that the page was started with: which there are, what each answers, and how the page offers them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tiny_models import save_tiny_models
+
+pytest.importorskip("gradio", reason="the web page needs the demo extra")
+
+from motion_offsets import MaDmphnConfig, MaDmphnForImageDeblurring, MaximConfig, MaximForImageDeblurring
+from motion_offsets.demo import networks
+from motion_offsets.demo.limits import Limits
+from motion_offsets.demo.page import build
+from motion_offsets.demo.service import Service
+from motion_offsets.errors import BadInputError
+
+MODEL = "etraj-quadratic"
+MEMORY = Limits().memory
+BRIGHTER = 0.25
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = save_tiny_models(tmp_path_factory.mktemp("models"))
+    model = MaDmphnForImageDeblurring(MaDmphnConfig(base_channels=4, motion_aware=False))
+    last = model.networks[0].decoder_lv1.layer24
+    torch.nn.init.zeros_(last.weight)
+    torch.nn.init.constant_(last.bias, BRIGHTER)
+    model.save_pretrained(folder / "brighter")
+    maxim = MaximForImageDeblurring(MaximConfig(num_stages=1, base_channels=4, block_sizes=(4, 2), num_blocks=1))
+    maxim.save_pretrained(folder / "maxim")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _bundled_again() -> Iterator[None]:
+    yield
+    networks.use_deblurrers()
+
+
+def test_each_answers_for_itself_and_the_first_is_the_default(models: Path, generator: np.random.Generator) -> None:
+    sharp, brighter = str(models / "sharp"), str(models / "brighter")
+    networks.use_deblurrers([sharp, brighter])
+    assert list(networks.deblurrers()) == [sharp, brighter]
+    photo = generator.integers(0, 180, (48, 64, 3), np.uint8)
+    np.testing.assert_array_equal(networks.find(MODEL, photo, MEMORY).sharp, photo)
+    np.testing.assert_array_equal(networks.find(MODEL, photo, MEMORY, deblurrer=sharp).sharp, photo)
+    found = networks.find(MODEL, photo, MEMORY, deblurrer=brighter).sharp
+    np.testing.assert_allclose(found, photo + BRIGHTER * 255, atol=1)
+    one, other = networks.pipeline(MODEL, sharp), networks.pipeline(MODEL, brighter)
+    assert one.estimator is other.estimator
+    assert networks.pipeline("etraj-linear", brighter).deblurrer is other.deblurrer
+
+
+def test_what_is_no_deblurrer_is_refused_and_nothing_changes(models: Path) -> None:
+    before = networks.deblurrers()
+    for name, said in ((models / "motion", "is an estimator"), (models / "none", "not found")):
+        with pytest.raises(BadInputError, match=said):
+            networks.use_deblurrers([str(models / "sharp"), str(name)])
+    assert networks.deblurrers() == before == {"ma-dmphn": "ma-dmphn"}
+
+
+def shown(service: Service) -> dict[str, Any]:
+    """The choice of the deblurrer, as the browser gets it."""
+    page = build(service)
+    (choice,) = [
+        component["props"]
+        for component in page.get_config_file()["components"]
+        if component["props"].get("elem_id") == "mo-deblurrer"
+    ]
+    return choice
+
+
+def test_the_page_offers_a_choice_where_there_is_one(models: Path) -> None:
+    service = Service(Limits())
+    try:
+        assert shown(service)["visible"] is False
+    finally:
+        service.close()
+    maxim = str(models / "maxim")
+    networks.use_deblurrers(["ma-dmphn", maxim])
+    service = Service(Limits())
+    try:
+        choice = shown(service)
+        assert choice["visible"] is True
+        assert [tuple(each) for each in choice["choices"]] == [
+            ("ma-dmphn", "ma-dmphn"),
+            ("Best, slower (maxim)", maxim),
+        ]
+        assert choice["value"] == "ma-dmphn"
+        assert service.longest() == service.longest("ma-dmphn") == Limits().seconds
+        assert service.longest(maxim) == Limits().slow_seconds > Limits().seconds
+        assert service.checked_deblurrer(maxim) == maxim
+        with pytest.raises(BadInputError, match="deblurrer: unknown; give one of ma-dmphn"):
+            service.checked_deblurrer("maxim")
+    finally:
+        service.close()
