@@ -46,7 +46,7 @@ def demo(
     deblurrer: Annotated[
         list[str] | None,
         typer.Option(
-            help="Deblurrer: bundled name, folder, or org/name on the Hub; given several times, the page offers a choice."
+            help="Bundled name, folder, or org/name on the Hub; given several times, the page offers a choice."
         ),
     ] = None,
     mcp: Annotated[bool, typer.Option("--mcp", help="Be an MCP server too, so that assistants can call it.")] = False,

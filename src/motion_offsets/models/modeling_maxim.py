@@ -36,8 +36,9 @@ from .multi_axis_mixing import (
 from .remote_code import SavedWithCodeMixin
 
 MIN_SIDE = 16
-# An estimate, not yet measured: bytes per pixel of a tile at the peak.
-TILE_BYTES = 4200
+# Bytes per pixel of a tile at the peak. benchmarks/maxim_memory.py measured 5,871 on 512x512, the smallest tile of a
+# larger photo, and 7,148 on 256x256, where buffers that do not grow with the tile count for more.
+TILE_BYTES = 6000
 # The paper's loss: Charbonnier's, and a tenth of the difference of the spectra.
 CHARBONNIER_EPSILON = 1e-3
 FREQUENCY_WEIGHT = 0.1
