@@ -1,6 +1,6 @@
 """Peak memory of MAXIM on one tile, which sets ``TILE_BYTES`` of ``models/modeling_maxim.py``.
 
-``python benchmarks/maxim_memory.py 512`` prints bytes per pixel of a tile of 512x512 above what the process held before.
+``python benchmarks/maxim_memory.py 512`` prints bytes per pixel of a tile of 512x512, above what was held before.
 Memory and time do not depend on the weights, so these are random. Run each size in a process of its own: the peak of a
 process never falls.
 """

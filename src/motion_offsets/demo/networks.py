@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..errors import BadInputError
 from ..models.hub import DEFAULT_DEBLURRER, DEFAULT_ESTIMATOR, bundled_models
 from ..models.registry import deblurrer_class, load_deblurrer, load_estimator
 from ..pipelines.answer import CONSISTENCY, MOTION, NO_DEBLURRER, REFINEMENT, SHARP_FRAME
@@ -20,6 +21,7 @@ from ..runtime.devices import pick_device, pick_dtype
 from . import text
 from .answers import Answer
 from .jobs import check_current, make_stoppable, step_current
+from .limits import Limits
 
 ZERO_GPU_SECONDS = 60
 # What the page calls the steps of an answer, and how far it is when they begin.
@@ -62,6 +64,18 @@ def use_deblurrers(names: Sequence[str] = ()) -> None:
 def deblurrers() -> dict[str, str]:
     """The deblurrers on offer: name to ``model_type``, the default first."""
     return dict(_deblurrers)
+
+
+def longest(limits: Limits, deblurrer: str | None = None) -> float:
+    """Seconds that the networks may work on one photo, with one of :func:`deblurrers` or the default one.
+
+    Raises:
+        BadInputError: there is none of that name.
+    """
+    if deblurrer is not None and deblurrer not in _deblurrers:
+        raise BadInputError(f"deblurrer: unknown; give one of {', '.join(_deblurrers)}")
+    kind = next(iter(_deblurrers.values())) if deblurrer is None else _deblurrers[deblurrer]
+    return limits.slow_seconds if kind in text.SLOW_DEBLURRERS else limits.seconds
 
 
 def pipeline(model: str, deblurrer: str | None = None, device: str = "auto") -> BlurToVideoPipeline:

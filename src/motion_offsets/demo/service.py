@@ -28,7 +28,7 @@ from .faults import plainly, sentence
 from .jobs import Job, Jobs, StoppedError
 from .limits import Limits
 from .link_preview import preview_picture
-from .networks import deblurrers, estimators, find, pipeline
+from .networks import deblurrers, estimators, find, longest, pipeline
 from .photos import browsers_show, metadata_of, open_photo
 from .rendering import ClipSettings, Workplace
 
@@ -180,22 +180,12 @@ class Service:
     ) -> AbstractContextManager[Job]:
         """While it is entered, the visitor's work can be stopped; how long it may take depends on the deblurrer."""
         on_step = None if progress is None else lambda name, share: progress(share, desc=name)
-        return self.jobs.running(str(request.session_hash), Job(self.longest(deblurrer), on_step))
+        return self.jobs.running(str(request.session_hash), Job(longest(self.limits, deblurrer), on_step))
 
     def checked_model(self, model: str) -> str:
         if model not in self.models:
             raise BadInputError(f"model: unknown; give one of {', '.join(self.models)}")
         return model
-
-    def checked_deblurrer(self, deblurrer: str) -> str:
-        if deblurrer not in self.deblurrers:
-            raise BadInputError(f"deblurrer: unknown; give one of {', '.join(self.deblurrers)}")
-        return deblurrer
-
-    def longest(self, deblurrer: str | None = None) -> float:
-        """Seconds that the networks may work on one photo, with a deblurrer or the default one."""
-        kind = next(iter(self.deblurrers.values())) if deblurrer is None else self.deblurrers[deblurrer]
-        return self.limits.slow_seconds if kind in text.SLOW_DEBLURRERS else self.limits.seconds
 
     def _working_pixels(self, detail: int) -> int:
         sizes = self.limits.working_pixels
@@ -207,7 +197,7 @@ class Service:
 
     def example(self, index: int) -> tuple[Any, ...]:
         """An example's photo and its answer; the first visitor after the start may have to wait for it."""
-        view = self._views[index].result(timeout=self.longest())
+        view = self._views[index].result(timeout=longest(self.limits))
         return str(view.clip.parent / EXAMPLE_PHOTO), *view.outputs()
 
     @plainly
@@ -243,7 +233,7 @@ class Service:
         settings = ClipSettings(frames, fps, bool(back_and_forth), seconds)
         settings.check(self.limits)
         try:
-            with self.job(request, progress, self.checked_deblurrer(deblurrer)) as job:
+            with self.job(request, progress, deblurrer) as job:
                 job.step(text.STEP_READ, 0.02)
                 picture = self.opened(photo, detail)
                 steps = REFINE_STEPS if refine else 0
@@ -391,7 +381,7 @@ class Service:
             if ticket not in self._example_files:
                 folder = self._for_examples.new_folder()
                 self._example_files[ticket] = self._worker.submit(self._files, answer, ClipSettings(), folder)
-        return self._example_files[ticket].result(timeout=self.longest())
+        return self._example_files[ticket].result(timeout=longest(self.limits))
 
     def opened(self, photo: str | None, detail: int) -> np.ndarray:
         return open_photo(photo, self._working_pixels(detail), self.limits)
