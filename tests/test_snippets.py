@@ -20,9 +20,10 @@ ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *sorted((ROOT / "model_cards").glob("*.md"))]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 NOT_RUN = {"text", "bibtex"}
-# Run by the tests of what they need: a second process that serves, or a Hub.
+# Run by the tests of what they need: a second process that serves, a Hub, an exported model.
 ELSEWHERE = {
     "gradio_client": "tests/demo/test_api.py",
+    "deblurrer.onnx": "tests/interchange/test_model_export.py",
     "your-name/": "tests/models/test_hub_loading.py",
     "OWNER/": "tests/models/test_hub_loading.py",
 }

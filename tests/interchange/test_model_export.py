@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from typer.testing import CliRunner
 
 from motion_offsets import (
@@ -71,9 +74,7 @@ def exported(both: dict[bool, ExportReport]) -> ExportReport:
     return both[False]
 
 
-@pytest.mark.parametrize("suffix", [".onnx", ".pt2"])
-def test_a_motion_guided_deblurrer_takes_the_motion(suffix: str, tmp_path: Path) -> None:
-    """What is written is compared with the model at sizes that are no multiples of its strides."""
+def motion_guided(**values: object) -> MotionGuidedForImageDeblurring:
     config = MotionGuidedConfig(
         widths=(4, 8),
         encoder_blocks=(0, 1),
@@ -81,14 +82,20 @@ def test_a_motion_guided_deblurrer_takes_the_motion(suffix: str, tmp_path: Path)
         deconvolution_steps=(1,),
         path_distances=(2.0,),
         num_samples=3,
+        **values,
     )
     model = MotionGuidedForImageDeblurring(config).eval()
     torch.nn.init.normal_(model.stages[0].unet.head.weight, std=0.05)
-    report = export_model(model, tmp_path / f"guided{suffix}", control_points=True)
+    return model
+
+
+def test_a_motion_guided_deblurrer_takes_the_motion(tmp_path: Path) -> None:
+    """What is written is compared with the model at sizes that are no multiples of its strides."""
+    report = export_model(motion_guided(), tmp_path / "guided.onnx", control_points=True)
     assert report.differences["sharp"] < 1e-4
     with pytest.raises(BadInputError, match="carries no estimator"):
-        export_model(model, tmp_path / f"other{suffix}")
-    assert [path.name for path in tmp_path.iterdir()] == [f"guided{suffix}"]
+        export_model(motion_guided(), tmp_path / "other.onnx")
+    assert [path.name for path in tmp_path.iterdir()] == ["guided.onnx"]
 
 
 def test_a_deblurrer_as_onnx_gives_the_models_results(exported: ExportReport) -> None:
@@ -127,6 +134,20 @@ def test_onnxruntime_alone_runs_it(exported: ExportReport) -> None:
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "(1, 3, 40, 50) False False"
+
+
+def test_the_program_of_the_guide_runs(
+    exported: ExportReport, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``docs/guides/gpus.md`` prints it for ``ma-dmphn``, whose graph is built like that of a deblurrer this small."""
+    guide = (Path(__file__).parents[2] / "docs" / "guides" / "gpus.md").read_text(encoding="utf-8")
+    (program,) = [code for code in re.findall(r"```python\n(.*?)```", guide, re.DOTALL) if "onnxruntime" in code]
+    monkeypatch.chdir(tmp_path)
+    Image.new("RGB", (50, 40), "gray").save("photo.jpg")
+    shutil.copy(exported.path, "deblurrer.onnx")
+    exec(compile(program, "gpus.md", "exec"), {})
+    with Image.open("sharp.png") as sharp:
+        assert sharp.size == (50, 40)
 
 
 def test_half_precision_is_half_the_file_and_close(tmp_path: Path) -> None:
@@ -172,7 +193,7 @@ def test_all_three_levels(tmp_path: Path) -> None:
 
 
 def test_a_torch_export_program_takes_any_multiple(tmp_path: Path) -> None:
-    model = deblurrer()
+    model = motion_guided(estimator_config={"base_channels": 4})
     report = export_model(model, tmp_path / "model.pt2", control_points=True)
     assert max(report.differences.values()) < 1e-3
     program = torch.export.load(report.path)
@@ -181,8 +202,11 @@ def test_a_torch_export_program_takes_any_multiple(tmp_path: Path) -> None:
     rows, columns = side_multiple(model)
     photos = torch.rand(3, 3, 32 + 5 * rows, 32 + 7 * columns)
     with torch.no_grad():
-        found = program.module()(photos, model.estimator(photos).control_points)
-        torch.testing.assert_close(found, model(photos).sharp, rtol=0, atol=1e-4)
+        points = model.estimator(photos).control_points
+        found = program.module()(photos, points)
+        torch.testing.assert_close(
+            found, model.sharpen(photos, points, "quadratic", as_exported=True), rtol=0, atol=1e-4
+        )
 
 
 def test_a_file_that_differs_is_not_kept(

@@ -51,7 +51,7 @@ def compare(
     check_output_folder(target.parent)
     from ..evaluation.report.contact_sheet import compare_photo, draw_sheet, warm_up
     from ..io.atomic import whole_file
-    from ..io.images import save_picture
+    from ..io.picture_saving import save_picture
     from ..models.registry import load_deblurrer
     from ..pipelines.blur_to_video import BlurToVideoPipeline
 

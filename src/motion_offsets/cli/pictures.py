@@ -137,8 +137,8 @@ def _make_pictures(
 def _save_whole(picture: Any, target: Path, photo: Path, location: bool) -> None:
     """Save a picture made from a photo, with what the photo tells of its date, camera and, if so wished, place."""
     from ..io.atomic import whole_file
-    from ..io.images import save_picture
     from ..io.photo_metadata import read_metadata
+    from ..io.picture_saving import save_picture
 
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

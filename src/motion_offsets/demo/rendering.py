@@ -22,9 +22,9 @@ from torch import Tensor
 from ..errors import BadInputError
 from ..exposure.trajectories import offsets_at, sample_times
 from ..extraction.result import DRAWN_STRIDE
-from ..io.images import save_picture
 from ..io.motion_files import SavedMotion, save_motion
 from ..io.photo_metadata import PhotoMetadata
+from ..io.picture_saving import save_picture
 from ..io.video import ping_pong, write_animation, write_video
 from ..pipelines.blur_to_video import frame_times
 from ..visualization.flow import draw_flow

@@ -298,7 +298,7 @@ def _expected(model: Model, photos: Tensor, points: Tensor | None) -> tuple[Tens
     if is_estimator(model):
         return (model(photos, output_motion_offsets=False).control_points,)
     if points is not None:
-        return (model.sharpen(photos, points, _motion_of(model)[0]),)
+        return (model.sharpen(photos, points, _motion_of(model)[0], as_exported=True),)
     sharp = model(photos).sharp
     return (sharp,) if model.own_estimator is None else (sharp, model.own_estimator(photos).control_points)
 

@@ -53,11 +53,14 @@ class DeblurrerMixin:
         """
         return DEBLURRER_MARGIN
 
-    def sharpen(self, pixel_values: Tensor, control_points: Tensor | None, trajectory: str) -> Tensor:
+    def sharpen(
+        self, pixel_values: Tensor, control_points: Tensor | None, trajectory: str, as_exported: bool = False
+    ) -> Tensor:
         """Sharp frames ``(B, 3, H, W)``, not clamped, of photos ``(B, 3, H, W)`` in [0, 1].
 
         Args:
             control_points: ``(B, 2K, H, W)`` in pixels; ``None``: it uses none, or its own estimator's.
             trajectory: their kind, one of :data:`~motion_offsets.exposure.trajectories.TRAJECTORIES`.
+            as_exported: compute what an exported graph computes, which looks at no values.
         """
         raise NotImplementedError

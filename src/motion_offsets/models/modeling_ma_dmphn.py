@@ -209,7 +209,9 @@ class MaDmphnForImageDeblurring(DeblurrerMixin, MaDmphnPreTrainedModel):
         estimates = self.uses_motion and not motion_given
         return ESTIMATOR_MARGIN if estimates or len(self.config.levels) > 1 else DEBLURRER_MARGIN
 
-    def sharpen(self, pixel_values: Tensor, control_points: Tensor | None, trajectory: str) -> Tensor:
+    def sharpen(
+        self, pixel_values: Tensor, control_points: Tensor | None, trajectory: str, as_exported: bool = False
+    ) -> Tensor:
         # The nine taps of the motion-aware convolutions; without them the network asks its own estimator.
         offsets = None if control_points is None else offsets_at(control_points, self.config.tap_times, trajectory)
         return self(pixel_values, motion_offsets=offsets).sharp

@@ -249,7 +249,9 @@ class MaximForImageDeblurring(DeblurrerMixin, MaximPreTrainedModel):
     def tile_margin(self, motion_given: bool) -> int:
         return ESTIMATOR_MARGIN
 
-    def sharpen(self, pixel_values: Tensor, control_points: Tensor | None, trajectory: str) -> Tensor:
+    def sharpen(
+        self, pixel_values: Tensor, control_points: Tensor | None, trajectory: str, as_exported: bool = False
+    ) -> Tensor:
         return self(pixel_values).sharp
 
     def forward(

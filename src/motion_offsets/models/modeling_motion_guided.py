@@ -278,7 +278,9 @@ class MotionGuidedForImageDeblurring(DeblurrerMixin, MotionGuidedPreTrainedModel
     def tile_margin(self, motion_given: bool) -> int:
         return ESTIMATOR_MARGIN  # deconvolution and the coarsest level both reach far
 
-    def sharpen(self, pixel_values: Tensor, control_points: Tensor | None, trajectory: str) -> Tensor:
+    def sharpen(
+        self, pixel_values: Tensor, control_points: Tensor | None, trajectory: str, as_exported: bool = False
+    ) -> Tensor:
         if control_points is not None and trajectory != self.config.trajectory:
             raise BadInputError(
                 f"the deblurrer takes {self.config.trajectory} trajectories and the estimator gives {trajectory}; "
@@ -287,7 +289,7 @@ class MotionGuidedForImageDeblurring(DeblurrerMixin, MotionGuidedPreTrainedModel
         if control_points is None:
             control_points = self._estimate(pixel_values)
         num_samples = None
-        if not torch.compiler.is_compiling():  # an exported or compiled graph has the config's number
+        if not (as_exported or torch.compiler.is_compiling()):  # a graph has the config's number
             num_samples = samples_needed(control_points, self.config.trajectory, self.config.num_samples)
         return self(pixel_values, control_points=control_points, num_samples=num_samples).sharp
 

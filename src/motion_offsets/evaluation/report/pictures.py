@@ -17,7 +17,7 @@ from ...errors import BadInputError
 from ...exposure.blur import expose
 from ...exposure.trajectories import offsets_at, reverse_time, sample_times, trajectory_basis
 from ...io.atomic import whole_file
-from ...io.images import save_picture
+from ...io.picture_saving import save_picture
 from ...pipelines.blur_to_video import BlurToVideoPipeline
 from ...pipelines.from_names import load_pipeline
 from ...visualization.flow import draw_flow
