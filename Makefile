@@ -47,7 +47,7 @@ format: $(READY)
 	$(BIN)/ruff format .
 
 # Best on an idle machine; training.py and scaling.py need arguments, see benchmarks/README.md.
-BENCHMARKS := exposure motion_aware_conv pipeline optimize onnx_models data folder megapixels
+BENCHMARKS := startup exposure motion_aware_conv pipeline optimize onnx_models data folder megapixels
 
 bench: $(READY)
 	for name in $(BENCHMARKS); do OMP_WAIT_POLICY=PASSIVE $(BIN)/python benchmarks/$$name.py || exit 1; done

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from tqdm import tqdm
 
 from ..errors import BadInputError, counted
 from ..exposure.camera import AUTO, check_camera_mode
@@ -67,7 +66,7 @@ def extract_sources(
         if manifest is not None and not manifest.locked and share.index == 0:
             say(f"{out}: its file system has no locks; see to it that no other run writes there", err=True)
         stack.enter_context(_ended_by_sigterm())
-        progress = stack.enter_context(_Progress(single, sources.count(share), shown=share.index == 0))
+        progress = stack.enter_context(Progress(single, sources.count(share), shown=share.index == 0))
 
         def on_outcome(outcome: Outcome) -> None:
             with progress.said():
@@ -108,46 +107,6 @@ def _summary(report: dict[str, Any] | None) -> str:
         text += f"; the motion explains {max(consistency['explained'], 0):.0%} of what was changed"
         return text + ("" if report["safe"] else ", --safe keeps such changes small")
     return text
-
-
-class _Progress:
-    """One progress bar: for one photo, how far its step is; for many, how many are done.
-
-    Args:
-        single: there is one photo.
-        count: number of photos, where it is known.
-        shown: whether this process, of several, shows a bar.
-    """
-
-    def __init__(self, single: bool, count: int | None, shown: bool) -> None:
-        self._single = single
-        form = None if count is None and not single else "{desc} |{bar}| {n}/{total}"
-        # Disabled (None) where standard error is not a terminal.
-        disable = None if shown else True
-        self._bar = tqdm(total=1 if single else count, leave=False, disable=disable, bar_format=form, unit=" photos")
-        self._lock = threading.RLock()
-
-    def __enter__(self) -> _Progress:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        with self._lock:
-            self._bar.close()
-
-    def step(self, photo: str, name: str, done: int, total: int) -> None:
-        with self._lock:
-            if self._single:
-                self._bar.total, self._bar.n = total, done
-            self._bar.set_description_str(f"{Path(photo).name}: {name}")
-
-    @contextmanager
-    def said(self) -> Iterator[None]:
-        """While a line is printed about a photo that is done with, the bar is out of the way."""
-        with self._lock:
-            self._bar.clear()
-            yield
-            if not self._single:
-                self._bar.update()
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,6 +19,8 @@ from ..runtime.memory import parse_memory
 from .arguments import check_not_photos, picture_targets, prepare
 from .options import Camera, Deblurrer, Debug, Device, Dtype, Location, MaxMemory, Model, Output, Photos
 from .reporting import for_each, say, tell_passed_over
+
+OnStep = Callable[[str, int, int], None]
 
 if TYPE_CHECKING:
     import torch
@@ -45,7 +48,9 @@ def deblur(
         raise BadInputError(f"--method is {method!r}; give network or map")
     check_camera_mode(camera)
 
-    def sharp(pipe: BlurToVideoPipeline, photo: Path, memory: float, autocast: torch.dtype | None) -> Any:
+    def sharp(
+        pipe: BlurToVideoPipeline, photo: Path, memory: float, autocast: torch.dtype | None, on_step: OnStep
+    ) -> Any:
         pixel_values = pipe.preprocess(str(photo))
         deblurrer = pipe.deblurrer
         if method == "network" and (deblurrer.own_estimator is not None or not deblurrer.uses_motion):
@@ -84,7 +89,9 @@ def trajectories(
     """Draw the motion over each photo: OUT if it is a picture's name, else OUT/<photo>.png."""
     check_camera_mode(camera)
 
-    def drawn(pipe: BlurToVideoPipeline, photo: Path, memory: float, autocast: torch.dtype | None) -> Any:
+    def drawn(
+        pipe: BlurToVideoPipeline, photo: Path, memory: float, autocast: torch.dtype | None, on_step: OnStep
+    ) -> Any:
         from ..exposure.trajectories import align_time
         from ..extraction.result import trajectories_picture
 
@@ -107,7 +114,7 @@ def _motion(
 
 
 def _make_pictures(
-    make: Callable[[BlurToVideoPipeline, Path, float, torch.dtype | None], Any],
+    make: Callable[[BlurToVideoPipeline, Path, float, torch.dtype | None, OnStep], Any],
     photos: list[str],
     output: str,
     max_memory: str,
@@ -125,13 +132,17 @@ def _make_pictures(
     targets = picture_targets(found, out)
     check_not_photos(targets, found)
     check_output_folder(targets[0].parent)
-    pipe, autocast = prepare(model, deblurrer, device, dtype, deblurs)
+    with Progress(len(found) == 1, len(found), shown=True) as progress:
+        progress.step(str(found[0]), "loading the models", 0, 1)
+        pipe, autocast = prepare(model, deblurrer, device, dtype, deblurs)
 
-    def work(index: int, photo: Path) -> None:
-        _save_whole(make(pipe, photo, memory, autocast), targets[index], photo, location)
-        say(f"{photo} -> {targets[index]}")
+        def work(index: int, photo: Path) -> None:
+            picture = make(pipe, photo, memory, autocast, partial(progress.step, str(photo)))
+            _save_whole(picture, targets[index], photo, location)
+            with progress.said():
+                say(f"{photo} -> {targets[index]}")
 
-    for_each(found, work, debug)
+        for_each(found, work, debug, progress.said)
 
 
 def _save_whole(picture: Any, target: Path, photo: Path, location: bool) -> None:
@@ -178,6 +189,9 @@ def reblur(
             "give a photo of the same size"
         )
     basis = trajectory_basis(motion.trajectory, sample_times(motion.num_samples), motion.num_samples)
-    blurred = expose(pixel_values, motion.control_points, basis, gamma=gamma)
-    _save_whole(processor.post_process(blurred)[0], target, Path(sharp), location)
+    with Progress(True, 1, shown=True) as progress:
+        progress.step(sharp, "blurring", 0, 1)
+        blurred = expose(pixel_values, motion.control_points, basis, gamma=gamma)
+        progress.step(sharp, "saving", 0, 1)
+        _save_whole(processor.post_process(blurred)[0], target, Path(sharp), location)
     say(f"{sharp} -> {target}")

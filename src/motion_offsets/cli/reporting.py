@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -73,8 +74,17 @@ def tell_passed_over(arguments: Sequence[str]) -> None:
         )
 
 
-def for_each(photos: list[Path], work: Callable[[int, Path], None], debug: bool) -> None:
-    """Do the work for each photo; one that fails is reported, the others go on, and the exit code tells."""
+def for_each(
+    photos: list[Path],
+    work: Callable[[int, Path], None],
+    debug: bool,
+    said: Callable[[], AbstractContextManager[None]] = nullcontext,
+) -> None:
+    """Do the work for each photo; one that fails is reported, the others continue, and the exit code tells.
+
+    Args:
+        said: entered while an error is printed, to hide a progress bar.
+    """
     codes = set()
     for index, photo in enumerate(photos):
         try:
@@ -82,6 +92,7 @@ def for_each(photos: list[Path], work: Callable[[int, Path], None], debug: bool)
         except Exception as error:
             if debug and not isinstance(error, BadInputError):
                 raise
-            codes.add(report(error, str(photo)))
+            with said():
+                codes.add(report(error, str(photo)))
     if codes:
         raise typer.Exit(min(codes))
