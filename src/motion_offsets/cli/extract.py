@@ -19,6 +19,7 @@ from ..models.hub import DEFAULT_ESTIMATOR
 from ..runtime.memory import parse_memory
 from .arguments import prepare
 from .options import Camera, Deblurrer, Debug, Device, Dtype, Location, MaxMemory, Model, Output, Sources
+from .progress import Progress
 from .reporting import report, say, tell_passed_over
 
 if TYPE_CHECKING:

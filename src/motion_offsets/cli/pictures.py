@@ -18,6 +18,7 @@ from ..models.hub import DEFAULT_ESTIMATOR
 from ..runtime.memory import parse_memory
 from .arguments import check_not_photos, picture_targets, prepare
 from .options import Camera, Deblurrer, Debug, Device, Dtype, Location, MaxMemory, Model, Output, Photos
+from .progress import Progress
 from .reporting import for_each, say, tell_passed_over
 
 OnStep = Callable[[str, int, int], None]
@@ -53,12 +54,15 @@ def deblur(
     ) -> Any:
         pixel_values = pipe.preprocess(str(photo))
         deblurrer = pipe.deblurrer
+        on_sharp = partial(on_step, "sharp frame")
         if method == "network" and (deblurrer.own_estimator is not None or not deblurrer.uses_motion):
-            return pipe.post_process(pipe.deblur(pixel_values, None, memory, autocast))[0]
-        motion = _motion(pipe, pixel_values, memory, autocast, camera)[0]
+            on_sharp(0, 1)
+            return pipe.post_process(pipe.deblur(pixel_values, None, memory, autocast, on_sharp))[0]
+        motion = _motion(pipe, pixel_values, memory, autocast, camera, on_step)[0]
+        on_sharp(0, 1)
         if method == "network":
-            return pipe.post_process(pipe.deblur(pixel_values, motion, memory, autocast))[0]
-        return pipe.post_process(pipe.deconvolve(pixel_values, motion, memory))[0]
+            return pipe.post_process(pipe.deblur(pixel_values, motion, memory, autocast, on_sharp))[0]
+        return pipe.post_process(pipe.deconvolve(pixel_values, motion, memory, on_sharp))[0]
 
     _make_pictures(
         sharp,
@@ -96,7 +100,8 @@ def trajectories(
         from ..extraction.result import trajectories_picture
 
         pixel_values = pipe.preprocess(str(photo))
-        control_points, uncertainty = _motion(pipe, pixel_values, memory, autocast, camera)
+        control_points, uncertainty = _motion(pipe, pixel_values, memory, autocast, camera, on_step)
+        on_step("drawing", 0, 1)
         aligned = align_time(control_points, pipe.trajectory)
         return trajectories_picture(pipe, pixel_values, aligned, uncertainty)
 
@@ -104,12 +109,18 @@ def trajectories(
 
 
 def _motion(
-    pipe: BlurToVideoPipeline, pixel_values: torch.Tensor, memory: float, autocast: torch.dtype | None, camera: str
+    pipe: BlurToVideoPipeline,
+    pixel_values: torch.Tensor,
+    memory: float,
+    autocast: torch.dtype | None,
+    camera: str,
+    on_step: OnStep,
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Control points of a photo, after the camera's motion is fitted to them, and their uncertainty if it is known."""
     from ..pipelines.answer import with_camera
 
-    points, uncertainty = pipe.estimate_motion(pixel_values, memory, autocast)
+    on_step("motion", 0, 1)
+    points, uncertainty = pipe.estimate_motion(pixel_values, memory, autocast, partial(on_step, "motion"))
     return with_camera(pixel_values, points, uncertainty, pipe.trajectory, camera)[0], uncertainty
 
 
