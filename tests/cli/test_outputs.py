@@ -16,14 +16,16 @@ from motion_offsets.io.video import read_video
 SIZE = (96, 72)
 PICTURE = ("PNG", SIZE, 1)
 FIELDS_OF_REPORT = {
-    "": "consistency device dtype files fps height made_by models num_frames num_samples photo photo_sha256 "
+    "": "camera consistency device dtype files fps height made_by models num_frames num_samples photo photo_sha256 "
     "refine_steps safe seconds settings_sha256 timestamps trajectory versions width",
+    "camera": "coefficients explained focal_length_35mm mode moved path_pixels rotation_degrees scale times used",
     "consistency": "blur doubtful explained mean_offset_length reblur_psnr sharpness_gain unchanged",
     "models": "deblurrer model",
     "seconds": "clip consistency load motion pictures sharp_frame",
     "versions": "diffusers motion-offsets numba torch transformers",
 }
 WRITTEN: dict[str, Any] = {
+    "out/cat/camera.png": ("PNG", (360, 360), 1),
     "out/cat/flow.png": PICTURE,
     "out/cat/frames/0001.png": PICTURE,
     "out/cat/frames/0002.png": PICTURE,

@@ -220,7 +220,7 @@ def test_bad_input_is_one_line(clip, photo, tmp_path):
         ([clip, "--format", "tar"], "format is 'tar'"),
         ([clip, "--split", "all"], "split is 'all'"),
         ([photo, "--recipe", "shake"], "recipe is 'shake'; it must be one of motion-flow, dynamic"),
-        ([clip, "--push-to-hub", "no/such/name"], "is not a name of a data set"),
+        ([clip, "--push-to-hub", "no/such/name"], "no/such/name: the Hub does not allow this name"),
     ):
         result = run(*arguments, "-o", tmp_path / "out")
         assert result.exit_code == 2, result.output

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from motion_offsets import BadInputError
-from motion_offsets.exposure.camera import CameraFit, check_camera_mode, follow_camera
+from motion_offsets.exposure.camera import CameraFit, follow_camera
 from motion_offsets.exposure.camera_fit import fit_camera
+from motion_offsets.exposure.camera_modes import check_camera_mode
 from motion_offsets.exposure.trajectories import num_control_points, offsets_at, reverse_time
 
 HEIGHT, WIDTH = 200, 320

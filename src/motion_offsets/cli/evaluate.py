@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ..exposure.camera import AUTO
+from ..exposure.camera_modes import AUTO
 from ..models.hub import DEFAULT_ESTIMATOR
 from .arguments import quiet
 from .options import Camera

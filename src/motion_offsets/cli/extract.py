@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import BadInputError, counted
-from ..exposure.camera import AUTO, check_camera_mode
+from ..exposure.camera_modes import AUTO, check_camera_mode
 from ..io.atomic import check_output_folder
 from ..io.path_names import as_path
 from ..models.hub import DEFAULT_ESTIMATOR

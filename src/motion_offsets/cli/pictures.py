@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import BadInputError
-from ..exposure.camera import AUTO, check_camera_mode
+from ..exposure.camera_modes import AUTO, check_camera_mode
 from ..io.atomic import check_output_folder
 from ..io.path_names import as_path
 from ..io.photo_files import find_photos

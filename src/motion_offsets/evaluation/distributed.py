@@ -23,7 +23,7 @@ from accelerate.utils import broadcast_object_list, gather_object
 from tqdm.auto import tqdm
 
 from ..errors import BadInputError, name_arguments
-from ..exposure.camera import AUTO
+from ..exposure.camera_modes import AUTO
 from ..io.atomic import check_output_folder, whole_file
 from ..models.hub import DEFAULT_ESTIMATOR
 from ..runtime.devices import DTYPES, pick_dtype

@@ -16,10 +16,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..errors import BadInputError
+from .camera_modes import AUTO, OFF, ONLY, check_camera_mode
 from .trajectories import offsets_at, reverse_time, sample_times
 
-AUTO, OFF, ONLY = CAMERA_MODES = ("auto", "off", "only")
 STILL = 1.0  # pixels; a camera whose longest path over the photo is shorter stood still
 CELL = 8  # pixels between the places at which estimates are compared
 _LEAST_EXPLAINED = 0.3  # below this share the camera's motion is not known well enough to be used
@@ -107,13 +106,6 @@ class CameraFit:
 
 
 _DIAGONAL = math.hypot(36, 24)  # millimetres, of the 35 mm format
-
-
-def check_camera_mode(camera: str) -> str:
-    """Return ``camera`` if it is one of :data:`CAMERA_MODES`, else raise :class:`BadInputError`."""
-    if camera not in CAMERA_MODES:
-        raise BadInputError(f"`camera` is {camera!r}; it must be one of {', '.join(CAMERA_MODES)}")
-    return camera
 
 
 def follow_camera(control_points: Tensor, fit: CameraFit, mode: str = AUTO) -> Tensor:

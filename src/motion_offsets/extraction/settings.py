@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from ..exposure.camera import AUTO
+from ..exposure.camera_modes import AUTO
 from ..pipelines.answer import OnStep as OnStep
 from ..runtime.memory import DEFAULT_MAX_MEMORY
 

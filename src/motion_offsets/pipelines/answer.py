@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from ..errors import BadInputError
-from ..exposure.camera import OFF, CameraFit, check_camera_mode, follow_camera
+from ..exposure.camera import CameraFit, follow_camera
 from ..exposure.camera_fit import fit_camera
+from ..exposure.camera_modes import OFF, check_camera_mode
 from ..exposure.consistency import Consistency
 from ..exposure.refinement import check_refine_steps
 from ..exposure.trajectories import align_time
@@ -145,7 +146,7 @@ def with_camera(
         control_points: ``(B, 2K, H, W)``, pixels.
         uncertainty: ``(B, 1, H, W)``, pixels, if it is known.
         trajectory: of the control points.
-        mode: one of :data:`~motion_offsets.exposure.camera.CAMERA_MODES`; ``"off"`` fits nothing.
+        mode: one of :data:`~motion_offsets.exposure.camera_modes.CAMERA_MODES`; ``"off"`` fits nothing.
     """
     if mode == OFF or not len(control_points):
         return control_points, ()

@@ -17,7 +17,7 @@ from transformers import PreTrainedModel
 from ..errors import BadInputError, counted
 from ..exposure.blending import blend_back
 from ..exposure.blur import expose
-from ..exposure.camera import AUTO, check_camera_mode
+from ..exposure.camera_modes import AUTO, check_camera_mode
 from ..exposure.consistency import Consistency, assess
 from ..exposure.deconvolution import deconvolve
 from ..exposure.refinement import check_refine_steps, refine, working_scale

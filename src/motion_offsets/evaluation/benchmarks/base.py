@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from ...errors import BadInputError
-from ...exposure.camera import AUTO
+from ...exposure.camera_modes import AUTO
 from ...io.path_names import as_path
 from ...io.photo_files import find_photos, seed_of_name
 

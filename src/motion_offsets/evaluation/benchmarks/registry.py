@@ -8,7 +8,7 @@ from importlib import import_module
 from pathlib import Path
 
 from ...errors import BadInputError
-from ...exposure.camera import check_camera_mode
+from ...exposure.camera_modes import check_camera_mode
 from .base import Asked, Benchmark, Declaration
 
 
