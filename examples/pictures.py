@@ -124,6 +124,8 @@ def main() -> None:
         strip.save(shown / name.replace(".png", "-before-after.jpg"), quality=90)
         pictures.paths(name).save(shown / name.replace(".png", "-paths.jpg"), quality=90)
     for card in sorted((ROOT / "model_cards").glob("*.md")):
+        if not (MODELS / card.stem).is_dir():  # of weights to be converted, which are not here
+            continue
         pictures.card(card.stem).save(cards / f"{card.stem}.jpg", quality=88)
         print(cards / f"{card.stem}.jpg")
     (shown / "weights.json").write_text(json.dumps(fingerprint(), indent=2) + "\n")
