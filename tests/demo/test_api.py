@@ -133,7 +133,9 @@ def test_files_that_are_not_photos_give_one_sentence(client: Client, small_photo
 
 def test_an_upload_beyond_the_limit_is_refused_before_it_is_stored(server: Any) -> None:
     content = bytes(Limits().upload_bytes + 1_000_000)
-    answer = httpx.post(f"{server.url}gradio_api/upload", files={"files": ("beyond-the-limit.png", content)}, timeout=60)
+    answer = httpx.post(
+        f"{server.url}gradio_api/upload", files={"files": ("beyond-the-limit.png", content)}, timeout=60
+    )
     assert answer.status_code == 413
     assert sum(1 for _ in server.temporary.rglob("*.png") if _.stat().st_size > Limits().upload_bytes) == 0
     assert not list(server.temporary.rglob("beyond-the-limit.png"))
