@@ -19,15 +19,17 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from missing_packages import import_errors_in_one_line
 from reproduce_tables import TABLES, Row, Table, to_markdown
 
-from motion_offsets.errors import BadInputError
-from motion_offsets.evaluation import distributed as evaluate
-from motion_offsets.evaluation.benchmarks.base import photos_of
-from motion_offsets.io.atomic import whole_file
-from motion_offsets.publishing.cards import read_training
-from motion_offsets.training.config_files import read_options
-from motion_offsets.training.options import TrainingOptions
+with import_errors_in_one_line():
+    from motion_offsets.errors import BadInputError
+    from motion_offsets.evaluation import distributed as evaluate
+    from motion_offsets.evaluation.benchmarks.base import photos_of
+    from motion_offsets.io.atomic import whole_file
+    from motion_offsets.publishing.cards import read_training
+    from motion_offsets.training.config_files import read_options
+    from motion_offsets.training.options import TrainingOptions
 
 TRAIN = Path(__file__).resolve().parent
 CONFIGS = TRAIN / "configs" / "reproduce"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,11 +15,27 @@ pytest.importorskip("accelerate", reason="the extra `train` is not installed")
 
 from hub_server import Hub, User
 from huggingface_hub import ModelCard
-from launching import ESTIMATOR, TINY, finished, run_here, train_here
+from launching import ESTIMATOR, TINY, TRAIN, finished, run_here, train_here
 
 from motion_offsets.errors import BadInputError
 from motion_offsets.training.config_files import read_options
 from motion_offsets.training.readiness import TRACKER_PACKAGES, check_room, check_surroundings
+
+
+@pytest.mark.parametrize(
+    ("script", "package"),
+    [("train", "accelerate"), ("train", "motion_offsets"), ("evaluate", "torch"), ("reproduce", "torch")],
+)
+def test_a_missing_package_is_one_line_with_a_command(script: str, package: str) -> None:
+    """What is not installed here is told apart from a fault, whatever it is; the command works from any folder."""
+    hidden = f"import runpy, sys; sys.modules[{package!r}] = None; sys.path.insert(0, {str(TRAIN)!r}); "
+    code = f"{hidden}sys.argv = [{str(TRAIN / f'{script}.py')!r}]; runpy.run_path(sys.argv[0], run_name='__main__')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 2, done.stderr
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"{script}.py: ")
+    assert package in line
+    assert line.endswith(f"pip install -e '{TRAIN.parent}[train,eval]'")
 
 
 def test_an_output_below_a_file_is_refused(tmp_path: Path) -> None:

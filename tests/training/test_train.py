@@ -260,6 +260,18 @@ def test_a_killed_run_goes_on(photos: Path, tmp_path: Path) -> None:
     assert not list(tmp_path.rglob(".partial-*"))
 
 
+def test_a_run_killed_before_its_first_checkpoint_starts_again(photos: Path, tmp_path: Path) -> None:
+    common = ["--images", photos, "--validation_images", photos, *TINY, *ESTIMATOR, "--output_dir", tmp_path]
+    with training(*common, "--validate_every", "1", "--steps", "5") as process:
+        said_until(process, "step 1: ")
+        process.kill()
+    assert logged(tmp_path)
+    with (tmp_path / "metrics.jsonl").open("a") as log:
+        log.write('{"step": 2, "sec')  # a line that the kill cut
+    run_here(*common, "--validate_every", "2", "--steps", "2")
+    assert [entry["step"] for entry in logged(tmp_path)] == [1, 2, 2]  # losses of both steps, the last one's figures
+
+
 def test_a_disk_that_takes_no_more_stops_the_run_in_one_line(photos: Path, tmp_path: Path) -> None:
     common = ["--images", photos, *TINY, *ESTIMATOR, "--steps", "2", "--checkpoint_every", "1"]
     command = [sys.executable, TRAIN / "train.py", *common, "--output_dir", tmp_path]

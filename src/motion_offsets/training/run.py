@@ -103,6 +103,9 @@ class Run:
     def train(self) -> None:
         """Take the steps that are left, and write the model."""
         options, started = self.options, time.monotonic() - self.seconds
+        if self.accelerator.is_main_process:
+            # Also at the start: a run that was killed before its first checkpoint has told steps that come again.
+            forget_after(self.output / METRICS_FILE, self.step)
         batches = self._batches()
         if options.push_to_hub:
             make_repository(options.push_to_hub)
@@ -324,8 +327,6 @@ class Run:
         averages = state.get("averages", [])  # earlier versions left them out
         if len(averages) == self.accelerator.num_processes:
             self.averages = averages[self.accelerator.process_index]
-        if self.accelerator.is_main_process:
-            forget_after(self.output / METRICS_FILE, self.step)
 
     def save_model(self) -> None:
         """Write ``model/``: the averaged weights in float16, the config, what trained them, a card; and push it."""
