@@ -144,6 +144,8 @@ def test_motions_without_anything_in_common_are_left_alone():
     fit = fit_camera(seen, texture(), "quadratic")
     assert not fit.trusted
     assert follow_camera(seen, fit) is seen
+    assert fit.report()["used"] is False
+    assert fit.report(mode="only")["used"] is True
 
 
 def test_path_and_rotation_of_a_camera_that_turns():
@@ -171,3 +173,15 @@ def test_a_mode_that_does_not_exist_and_shapes_that_do_not_fit_are_refused():
         fit_camera(torch.zeros(1, 4, 64, 64), torch.zeros(1, 3, 64, 72), "quadratic")
     with pytest.raises(BadInputError, match="not finite"):
         fit_camera(torch.full((1, 4, 64, 64), torch.nan), texture(64, 64), "quadratic")
+    with pytest.raises(BadInputError, match="control points have 4 channels; a linear trajectory needs 2"):
+        fit_camera(torch.zeros(1, 4, 64, 64), texture(64, 64), "linear")
+
+
+@pytest.mark.parametrize("which", ["control_points", "photo", "uncertainty"])
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_single_value_that_is_not_finite_is_refused(which: str, value: float):
+    given = {"control_points": torch.zeros(1, 4, 64, 64), "photo": texture(64, 64),
+             "uncertainty": torch.ones(1, 1, 64, 64)}  # fmt: skip
+    given[which][0, 0, 1, 2] = value
+    with pytest.raises(BadInputError, match=f"^{which} holds values that are not finite numbers$"):
+        fit_camera(given["control_points"], given["photo"], "quadratic", given["uncertainty"])

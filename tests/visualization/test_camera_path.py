@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 
@@ -37,3 +39,12 @@ def test_a_still_camera_and_a_known_focal_length_are_told() -> None:
     assert np.ptp(down) < 20
     fit = camera(True, -20, 5, 20, 5)
     assert np.any(np.asarray(draw_camera(fit)) != np.asarray(draw_camera(fit, 28)))
+
+
+def test_a_camera_that_explains_little_is_said_to_be_unused_unless_the_mode_is_only() -> None:
+    fit = replace(camera(True, -20, 5, 20, 5), explained=0.1, weight=torch.zeros(1, 1, 2, 2))
+    assert not fit.trusted
+    only = np.asarray(draw_camera(fit, mode="only"))
+    trusted = np.asarray(draw_camera(replace(fit, weight=torch.ones(1, 1, 2, 2))))
+    assert np.array_equal(only, trusted)
+    assert np.any(only != np.asarray(draw_camera(fit)))

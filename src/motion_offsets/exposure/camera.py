@@ -16,13 +16,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .camera_modes import AUTO, OFF, ONLY, check_camera_mode
+from .camera_modes import AUTO, ONLY, check_camera_mode
 from .trajectories import offsets_at, reverse_time, sample_times
 
 STILL = 1.0  # pixels; a camera whose longest path over the photo is shorter stood still
 CELL = 8  # pixels between the places at which estimates are compared
 _LEAST_EXPLAINED = 0.3  # below this share the camera's motion is not known well enough to be used
 _ROWS = 128
+_TIMES = 9  # of a report
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,10 @@ class CameraFit:
         """Whether the camera's motion explains enough of the photo to be used, or there is nothing to explain."""
         return self.explained >= _LEAST_EXPLAINED or bool((self.weight == 1).all())
 
+    def used(self, mode: str) -> bool:
+        """Whether paths are the camera's in this camera mode: in ``"auto"`` if the fit is trusted."""
+        return check_camera_mode(mode) == ONLY or (mode == AUTO and self.trusted)
+
     def control_points(self, rows: slice = slice(None)) -> Tensor:
         """The camera's control points ``(1, 2K, H, W)``, float32, pixels; of some rows only if these are given."""
         across = _places(torch.arange(self.width, dtype=torch.float64), self.width, self)
@@ -86,15 +91,15 @@ class CameraFit:
         focal = math.nan if focal_length is None else focal_length * math.hypot(self.height, self.width) / _DIAGONAL
         return torch.stack([-path[:, 1] / focal, path[:, 0] / focal, roll], 1).atan().rad2deg()
 
-    def report(self, focal_length: float | None = None, num_times: int = 9) -> dict[str, Any]:
+    def report(self, focal_length: float | None = None, mode: str = AUTO) -> dict[str, Any]:
         """The fit as plain values for a JSON file; ``rotation_degrees`` about x and y are ``None`` without a focal
-        length."""
-        times = sample_times(num_times, torch.float64)
+        length. ``used`` tells whether the paths follow it in this camera mode."""
+        times = sample_times(_TIMES, torch.float64)
         turns = [[None if math.isnan(turn) else round(turn, 4) for turn in row] for row in
                  self.rotation(times, focal_length).tolist()]  # fmt: skip
         return {
             "moved": self.moved,
-            "used": self.trusted,
+            "used": self.used(mode),
             "explained": round(self.explained, 4),
             "scale": round(self.scale, 4),
             "times": times.tolist(),
@@ -120,7 +125,7 @@ def follow_camera(control_points: Tensor, fit: CameraFit, mode: str = AUTO) -> T
         ``(1, 2K, H, W)`` float32, run in the camera's direction of time; the paths as they are if the mode is
         ``"off"``, or ``"auto"`` and the fit is not :attr:`~CameraFit.trusted`.
     """
-    if check_camera_mode(mode) == OFF or (mode == AUTO and not fit.trusted):
+    if not fit.used(mode):
         return control_points
     followed = torch.empty_like(control_points, dtype=torch.float32)
     height, width = control_points.shape[2:]

@@ -11,7 +11,14 @@ from torch.nn import functional
 
 from ..errors import BadInputError
 from .camera import CELL, STILL, CameraFit
-from .trajectories import offsets_at, reverse_time, sample_times, split_control_points, trajectory_basis
+from .trajectories import (
+    num_control_points,
+    offsets_at,
+    reverse_time,
+    sample_times,
+    split_control_points,
+    trajectory_basis,
+)
 
 _MOST_CELLS = 3000  # of the fit
 # Root mean square of the differences between neighbours, at half size, at which half a pixel's estimate is believed:
@@ -41,9 +48,9 @@ def fit_camera(control_points: Tensor, photo: Tensor, trajectory: str, uncertain
         uncertainty: ``(1, 1, H, W)``, the scale of the error of each estimate, pixels, if the estimator gives one.
 
     Raises:
-        BadInputError: shapes do not fit each other, or an estimate is not a finite number.
+        BadInputError: shapes do not fit each other or the trajectory, or a value is not a finite number.
     """
-    _check(control_points, photo, uncertainty)
+    _check(control_points, photo, trajectory, uncertainty)
     height, width = photo.shape[2:]
     trust = _trust(photo, uncertainty)
     still = torch.zeros(control_points.shape[1], 3, dtype=torch.float64)
@@ -59,8 +66,12 @@ def fit_camera(control_points: Tensor, photo: Tensor, trajectory: str, uncertain
     return _weighed(fit, control_points, trust)
 
 
-def _check(control_points: Tensor, photo: Tensor, uncertainty: Tensor | None) -> None:
-    split_control_points(control_points)
+def _check(control_points: Tensor, photo: Tensor, trajectory: str, uncertainty: Tensor | None) -> None:
+    found = split_control_points(control_points).shape[1]
+    # Whatever the number of control points of zero-constraint is, it is the number of samples.
+    needed = num_control_points(trajectory, found)
+    if found != needed:
+        raise BadInputError(f"control points have {2 * found} channels; a {trajectory} trajectory needs {2 * needed}")
     for name, given, channels in (("photo", photo, 3), ("uncertainty", uncertainty, 1)):
         expected = (1, channels, *control_points.shape[2:])
         if given is not None and (tuple(given.shape) != expected or control_points.shape[0] != 1):
@@ -68,8 +79,10 @@ def _check(control_points: Tensor, photo: Tensor, uncertainty: Tensor | None) ->
                 f"{name} has shape {tuple(given.shape)} and the control points {tuple(control_points.shape)}; "
                 f"a camera is fitted to one photo, {expected} here"
             )
-    if not bool(torch.isfinite(_at_cells(control_points, CELL)).all()):
-        raise BadInputError("control_points hold values that are not finite numbers; give pixels")
+    for name, given in (("control_points", control_points), ("photo", photo), ("uncertainty", uncertainty)):
+        # The smallest and the largest value, as a map of what is finite would be as large as the photo.
+        if given is not None and not all(torch.isfinite(end) for end in given.aminmax()):
+            raise BadInputError(f"{name} holds values that are not finite numbers")
 
 
 class _Paths:
@@ -178,7 +191,7 @@ def _trust(photo: Tensor, uncertainty: Tensor | None) -> Tensor:
     across = functional.pad(half.diff(dim=3).square(), (0, 1))
     down = functional.pad(half.diff(dim=2).square(), (0, 0, 0, 1))
     energy = functional.avg_pool2d(across + down, CELL // 2)
-    energy = functional.avg_pool2d(energy, 3, 1, 1, count_include_pad=False).double().cpu()
+    energy = functional.avg_pool2d(energy, 3, 1, 1, count_include_pad=False).cpu().double()
     if uncertainty is None:
         return energy / (energy + _TEXTURE**2)
     unsure = _at_cells(uncertainty, CELL)
@@ -191,7 +204,7 @@ def _at_cells(maps: Tensor, cell: int) -> Tensor:
     rows, columns = (
         (torch.arange(0, side, cell) + cell // 2).clamp(max=side - 1).to(maps.device) for side in maps.shape[2:]
     )
-    return maps[:, :, rows][:, :, :, columns].double().cpu()
+    return maps[:, :, rows][:, :, :, columns].cpu().double()  # in this order: not all devices have float64
 
 
 def _affine_terms(height: int, width: int, cell: int) -> Tensor:

@@ -167,8 +167,9 @@ def write_answer(
         _write_pictures(pipe, photo.pixel_values, sharp, control_points, uncertainty, folder, metadata)
         camera: dict[str, Any] = {"mode": settings.camera}
         for fit in extracted.answer.cameras:
-            camera |= fit.report(photo.metadata.focal_length_35mm)
-            save_picture(draw_camera(fit, photo.metadata.focal_length_35mm), folder / "camera.png")
+            focal_length = photo.metadata.focal_length_35mm
+            camera |= fit.report(focal_length, settings.camera)
+            save_picture(draw_camera(fit, focal_length, settings.camera), folder / "camera.png")
         motion = SavedMotion(control_points, pipe.trajectory, pipe.num_samples, uncertainty)
         save_motion(folder / "motion_offsets.npz", motion, settings.times)
         clock.lap("pictures")

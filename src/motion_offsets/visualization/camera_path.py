@@ -9,6 +9,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 
 from ..exposure.camera import CameraFit
+from ..exposure.camera_modes import AUTO
 from .canvas import INK
 from .colors import time_colors
 
@@ -19,12 +20,13 @@ _MARGIN, _FOOT = 28, 58
 _GRID = (224, 226, 230)
 
 
-def draw_camera(fit: CameraFit, focal_length: float | None = None) -> Image.Image:
+def draw_camera(fit: CameraFit, focal_length: float | None = None, mode: str = AUTO) -> Image.Image:
     """The camera's path at the middle of the photo, coloured by time as trajectories are, on a grid of whole pixels.
 
     Args:
         fit: the camera's motion.
         focal_length: in millimetres of the 35 mm format; with it the turns are told in degrees.
+        mode: the camera mode, which tells whether the fit is used.
 
     Returns:
         RGB, 360x360.
@@ -51,7 +53,7 @@ def draw_camera(fit: CameraFit, focal_length: float | None = None) -> Image.Imag
             draw.line((0, y, SIDE * _ZOOM, y), fill=_GRID, width=_ZOOM)
     _draw_path(draw, place(path), 5 * _ZOOM)
     picture = large.reduce(_ZOOM)
-    _write(picture, fit, focal_length, step)
+    _write(picture, fit, focal_length, mode, step)
     return picture
 
 
@@ -73,7 +75,7 @@ def _draw_path(draw: ImageDraw.ImageDraw, points: np.ndarray, width: int) -> Non
                 draw.line((*points[number - 1].tolist(), x, y), fill=fill, width=round(2 * radius))
 
 
-def _write(picture: Image.Image, fit: CameraFit, focal_length: float | None, step: float) -> None:
+def _write(picture: Image.Image, fit: CameraFit, focal_length: float | None, mode: str, step: float) -> None:
     draw = ImageDraw.Draw(picture)
     font = ImageFont.load_default(12)
     if not fit.moved:
@@ -83,7 +85,7 @@ def _write(picture: Image.Image, fit: CameraFit, focal_length: float | None, ste
         length = float((ends[1] - ends[0]).norm())
         up, right, roll = (fit.rotation([1.0], focal_length) - fit.rotation([-1.0], focal_length))[0].tolist()
         turn = f"turned {math.hypot(up, right):.2f}°, " if focal_length is not None else ""
-        used = "" if fit.trusted else ", too little to be used"
+        used = "" if fit.used(mode) else ", too little to be used"
         lines = [
             f"Camera: {length:.1f} px from end to end, {turn}roll {roll:+.2f}°",
             f"explains {fit.explained:.0%} of what is textured{used}",
