@@ -13,7 +13,8 @@ from PIL import Image, ImageFont
 from tiny_models import save_tiny_models
 
 from motion_offsets import MaDmphnConfig, MaDmphnForImageDeblurring
-from motion_offsets.evaluation.report.contact_sheet import most_blurred
+from motion_offsets.evaluation.report.contact_sheet import compare_photo, most_blurred
+from motion_offsets.pipelines.from_names import load_pipeline
 
 BRIGHTER = 0.25
 
@@ -110,6 +111,17 @@ def test_the_sheet_holds_photo_and_answers_whole_and_the_blurred_part_at_full_si
     changed = (beside != small).any(-1)
     ys, xs = np.nonzero(changed)
     assert (xs.max() - xs.min() + 1, ys.max() - ys.min() + 1) == (48, 88)
+
+
+def test_no_picture_of_a_photos_own_size_waits_for_the_sheet(models: Path, tmp_path: Path) -> None:
+    photo = tmp_path / "large.png"
+    Image.new("RGB", (1300, 800)).save(photo)
+    pipe = load_pipeline(str(models / "motion"), str(models / "sharp"))
+    compared = compare_photo({"sharp": pipe}, photo)
+    assert [name.split(",")[0] for name, _ in compared.whole] == ["large.png", "sharp"]
+    assert {picture.size for _, picture in compared.whole} == {(480, 295)}
+    assert {picture.size for _, picture in compared.part} == {(480, 360)}
+    assert compared.seconds["sharp"] > 0
 
 
 def test_jpeg_and_photos_that_fail(models: Path, photos: list[Path], tmp_path: Path) -> None:

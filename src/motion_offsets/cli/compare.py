@@ -66,7 +66,7 @@ def compare(
     def work(index: int, photo: Path) -> None:
         one = compare_photo(pipelines, photo, memory, autocast)
         compared.append(one)
-        say(f"{photo}: " + ", ".join(f"{each.name} {each.seconds:.1f} s" for each in one.attempts))
+        say(f"{photo}: " + ", ".join(f"{name} {seconds:.1f} s" for name, seconds in one.seconds.items()))
 
     failed: typer.Exit | None = None
     try:

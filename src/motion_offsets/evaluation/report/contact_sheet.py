@@ -29,35 +29,18 @@ Box = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True)
-class Attempt:
-    """What one deblurrer made of a photo.
-
-    Args:
-        name: what the sheet calls the deblurrer.
-        sharp: the sharp frame.
-        seconds: that it took, motion included where the deblurrer uses it.
-    """
-
-    name: str
-    sharp: Image.Image
-    seconds: float
-
-
-@dataclass(frozen=True)
 class ComparedPhoto:
-    """A photo and its sharp frames.
+    """What a sheet shows of a photo: pictures of the sheet's size, as all photos wait for the last one.
 
     Args:
-        name: what the sheet calls the photo.
-        photo: the photo.
-        attempts: one per deblurrer, each with a picture of the photo's size.
-        box: left, top, right and bottom of the part that is shown at full size.
+        whole: the photo, with a frame around its most blurred part, and the sharp frame of each deblurrer.
+        part: that part of them at full size.
+        seconds: that each deblurrer took, by its name, motion included where it uses that.
     """
 
-    name: str
-    photo: Image.Image
-    attempts: Sequence[Attempt]
-    box: Box
+    whole: Sequence[Panel]
+    part: Sequence[Panel]
+    seconds: dict[str, float]
 
 
 def compare_photo(
@@ -83,14 +66,19 @@ def compare_photo(
         pipe.check_fits(max_memory, pixel_values[0, 0].numel())
     motion = first.estimate(pixel_values, max_memory, dtype)
     offsets = offsets_at(motion[..., ::CELL, ::CELL], sample_times(first.num_samples), first.trajectory)
-    attempts = []
+    box = most_blurred(pixel_values, offsets)
+    picture = first.post_process(pixel_values)[0]
+    whole = [(f"{photo.name}, {picture.width}x{picture.height}", _fitted(_framed(picture, box)))]
+    part = [("the framed part at full size", picture.crop(box))]
+    seconds = {}
     for name, pipe in pipelines.items():
         start = time.perf_counter()
         sharp = pipe.deblur(pixel_values, None, max_memory, dtype)
         picture = pipe.post_process(sharp)[0]  # on a GPU, waits for the result
-        attempts.append(Attempt(name, picture, time.perf_counter() - start))
-    box = most_blurred(pixel_values, offsets)
-    return ComparedPhoto(photo.name, first.post_process(pixel_values)[0], attempts, box)
+        seconds[name] = time.perf_counter() - start
+        whole.append((f"{name}, {_seconds(seconds[name])}", _fitted(picture)))
+        part.append((name, picture.crop(box)))
+    return ComparedPhoto(whole, part, seconds)
 
 
 def warm_up(pipelines: dict[str, BlurToVideoPipeline], dtype: torch.dtype | None = None) -> None:
@@ -133,16 +121,7 @@ def draw_sheet(compared: Sequence[ComparedPhoto]) -> Image.Image:
     Args:
         compared: the photos, all with the same deblurrers.
     """
-    rows: list[list[Panel]] = []
-    for one in compared:
-        size = f"{one.photo.width}x{one.photo.height}"
-        whole = [(f"{one.name}, {size}", _framed(one.photo, one.box))]
-        whole += [(f"{attempt.name}, {_seconds(attempt.seconds)}", attempt.sharp) for attempt in one.attempts]
-        rows.append([(label, _fitted(picture)) for label, picture in whole])
-        parts = [("the framed part at full size", one.photo)]
-        parts += [(attempt.name, attempt.sharp) for attempt in one.attempts]
-        rows.append([(label, picture.crop(one.box)) for label, picture in parts])
-    return draw_panels(rows, group=2)
+    return draw_panels([row for one in compared for row in (one.whole, one.part)], group=2)
 
 
 def _fitted(picture: Image.Image) -> Image.Image:
