@@ -23,7 +23,6 @@ _STILL_COLOR: Color = (226, 230, 236)
 _CELLS_ALONG_SIDE = 24  # on a square picture
 # Uncertainty over length of a curve from which it fades, and from which it is at its faintest.
 _SURE, _UNSURE, _FAINTEST = 0.25, 1.0, 0.25
-_OPACITY_STEPS = 8
 _PIECES = 56  # coloured pieces a curve
 _FOURFOLD_BELOW, _TWOFOLD_BELOW = 4_000_000, 50_000_000  # pixels of the photo; wide lines need less super-sampling
 
@@ -169,41 +168,39 @@ def _dimmed(image: Image.Image, brightness: float) -> Image.Image:
 
 def _draw_curves(canvas: Image.Image, paths: np.ndarray, line_width: float, opacities: np.ndarray) -> None:
     """A dark rim below everything, then the curves in their colours, then the dots of the still cells."""
+    order = np.argsort(opacities, kind="stable")  # the faintest first, so that what is sure lies on top
+    paths, fills = paths[order], np.rint(255 * opacities[order]).astype(int)
     still = _extents(paths) < STILL_PIXELS
-    levels = np.round(opacities * _OPACITY_STEPS) / _OPACITY_STEPS
-    for level in np.unique(levels):  # the faintest first, so that what is sure lies on top
-        drawn = levels == level
-        moving, resting = paths[drawn & ~still], paths[drawn & still].mean(axis=1)
-        rim = _stroke_mask(canvas.size, moving, resting, line_width + 2 * max(0.6, 0.35 * line_width))
-        canvas.paste((0, 0, 0), mask=_faded(rim, 0.6 * level))
-        if len(moving):
-            core = _stroke_mask(canvas.size, moving, resting[:0], line_width)
-            canvas.paste(_color_layer(canvas.size, moving, line_width + 2), mask=_faded(core, level))
-        if len(resting):
-            dots = _stroke_mask(canvas.size, moving[:0], resting, line_width)
-            canvas.paste(_STILL_COLOR, mask=_faded(dots, level))
+    moving, resting = (paths[~still], fills[~still]), (paths[still].mean(axis=1), fills[still])
+    no_strokes, no_dots = (paths[:0], fills[:0]), (paths[:0, 0], fills[:0])
+    rim = _stroke_mask(canvas.size, moving, resting, line_width + 2 * max(0.6, 0.35 * line_width))
+    canvas.paste((0, 0, 0), mask=rim.point(lambda value: value * 0.6))
+    if not still.all():
+        core = _stroke_mask(canvas.size, moving, no_dots, line_width)
+        canvas.paste(_color_layer(canvas.size, moving[0], line_width + 2), mask=core)
+    if still.any():
+        canvas.paste(_STILL_COLOR, mask=_stroke_mask(canvas.size, no_strokes, resting, line_width))
 
 
-def _faded(mask: Image.Image, opacity: float) -> Image.Image:
-    return mask if opacity == 1 else mask.point(lambda value: value * opacity)
-
-
-def _stroke_mask(size: tuple[int, int], paths: np.ndarray, dots: np.ndarray, width: float) -> Image.Image:
-    """Anti-aliased coverage of round-capped strokes and of dots, drawn enlarged and scaled down."""
+def _stroke_mask(
+    size: tuple[int, int], strokes: tuple[np.ndarray, np.ndarray], dots: tuple[np.ndarray, np.ndarray], width: float
+) -> Image.Image:
+    """Anti-aliased coverage, to a value from 0 to 255 for each, of round-capped strokes ``(M, N, 2)`` and of dots
+    ``(M, 2)``, drawn enlarged and scaled down."""
     pixels = size[0] * size[1]
     zoom = 4 if pixels < _FOURFOLD_BELOW else 2 if pixels < _TWOFOLD_BELOW else 1
     mask = Image.new("L", (size[0] * zoom, size[1] * zoom))
     draw = ImageDraw.Draw(mask)
     stroke = max(1, round(width * zoom))
     radius = stroke / 2
-    for path in (paths + 0.5) * zoom - 0.5:
+    for path, fill in zip((strokes[0] + 0.5) * zoom - 0.5, strokes[1].tolist(), strict=True):
         points = [tuple(point) for point in path.tolist()]
-        draw.line(points, fill=255, width=stroke, joint="curve")
+        draw.line(points, fill=fill, width=stroke, joint="curve")
         for x, y in (points[0], points[-1]):
-            draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=255)
+            draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=fill)
     radius *= 1.15
-    for x, y in ((dots + 0.5) * zoom - 0.5).tolist():
-        draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=255)
+    for (x, y), fill in zip(((dots[0] + 0.5) * zoom - 0.5).tolist(), dots[1].tolist(), strict=True):
+        draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=fill)
     return mask.reduce(zoom)
 
 
