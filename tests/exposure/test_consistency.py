@@ -51,6 +51,15 @@ def test_blank_and_tiny_photos_have_figures() -> None:
     assert all(math.isfinite(value) for value in found.values())
 
 
+def test_rounding_errors_of_a_photo_of_one_colour_are_no_gain_in_sharpness() -> None:
+    blank = torch.full((1, 3, 16, 16), 0.5)
+    nearly = blank + 1e-4 * torch.rand(1, 3, 16, 16)
+    still = torch.zeros(1, 4, 16, 16)
+    assert assess(blank, nearly, blank, still, "quadratic", 15).sharpness_gain == 1
+    invented = assess(blank, torch.rand(1, 3, 16, 16), blank, still, "quadratic", 15)
+    assert invented.sharpness_gain > 1000
+
+
 def test_reblur_psnr() -> None:
     photo = torch.full((1, 3, 16, 16), 0.5)
     found = assess(photo, photo, photo + 0.1, torch.zeros(1, 4, 16, 16), "quadratic", 15)

@@ -20,6 +20,9 @@ BLURRED = 0.35
 NO_GAIN = 1.05
 # Below this explained share of a visible change, of at least so much (root mean square), an answer is doubtful.
 EXPLAINED, VISIBLE = 0.3, 2 / 255
+# Gradient energy of half a level of 255 between neighbours; an image with less counts as having this much, as the
+# ratio of rounding errors says nothing.
+QUIET = (0.5 / 255) ** 2
 # What an exact match scores, so that every figure stays a finite number.
 MAX_PSNR = 100.0
 _ROWS = 128
@@ -32,7 +35,8 @@ class Consistency(BaseOutput):
     Args:
         reblur_psnr: PSNR in dB of the reblurred sharp frame against the photo, at most 100.
         mean_offset_length: mean length of the motion offsets over pixels and samples, pixels.
-        sharpness_gain: gradient energy of the sharp frame over that of the photo; 1 means none was gained.
+        sharpness_gain: gradient energy of the sharp frame over that of the photo, each taken as at least that of half
+            a level of 255; 1 means none was gained.
         blur: how blurred the photo looks, 0 to 1, see :func:`blur_measure`.
         unchanged: the photo looks blurred, yet the sharp frame is not sharper. ``reblur_psnr`` then says nothing. A
             photo that is out of focus, without any motion, gets this flag too.
@@ -62,7 +66,7 @@ def assess(
         num_samples: N, the number of samples of the exposure.
     """
     length = mean_offset_length(control_points, trajectory, num_samples)
-    gain = gradient_energy(sharp) / max(gradient_energy(photo), 1e-12)
+    gain = max(gradient_energy(sharp), QUIET) / max(gradient_energy(photo), QUIET)
     blur = blur_measure(photo)
     left, change = _mean_square(reblurred, photo), _mean_square(sharp, photo)
     # Rounding errors are no change.
