@@ -115,12 +115,13 @@ def answer(
     if sharp is None:
         return Answer(pixel_values, align_time(points, pipe.trajectory), uncertainty=uncertainty, cameras=cameras)
     if refine_steps:
-        on_step(REFINEMENT, 0, refine_steps)
+        total, done = refine_steps * len(pixel_values), count(1)
+        on_step(REFINEMENT, 0, total)
         with part(REFINEMENT):
-            done = count(1)
-            points = pipe.refine(
-                pixel_values, sharp, points, refine_steps, lambda: on_step(REFINEMENT, next(done), refine_steps)
-            )
+            # One by one: together, all photos would be exposed with the samples of the longest path among them.
+            each = zip(pixel_values.split(1), sharp.split(1), points.split(1), strict=True)
+            refined = [pipe.refine(*one, refine_steps, lambda: on_step(REFINEMENT, next(done), total)) for one in each]
+            points = refined[0] if len(refined) == 1 else torch.cat(refined)
     on_step(CONSISTENCY, 0, 1)
     with part(CONSISTENCY):
         aligned = align_time(points, pipe.trajectory)
