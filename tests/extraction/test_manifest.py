@@ -14,7 +14,7 @@ from motion_offsets.errors import BadInputError
 from motion_offsets.extraction.manifest import Manifest, has_result, hash_photo, hash_settings, read_manifests
 from motion_offsets.extraction.settings import ExtractionSettings
 from motion_offsets.extraction.sources import Share
-from motion_offsets.io.images import EncodedPhoto
+from motion_offsets.io.photo_sources import EncodedPhoto
 
 
 def test_lines_are_appended_and_entered_once(tmp_path: Path) -> None:

@@ -18,7 +18,8 @@ from PIL import Image
 
 from motion_offsets.errors import BadInputError
 from motion_offsets.extraction.sources import Item, PhotoSources, Share, find_sources
-from motion_offsets.io.images import EncodedPhoto, load_array
+from motion_offsets.io.images import load_array
+from motion_offsets.io.photo_sources import EncodedPhoto
 
 
 def png(value: int) -> bytes:

@@ -13,8 +13,9 @@ from PIL import Image, TiffImagePlugin
 
 from motion_offsets.data.reading.file_trees import picture_size
 from motion_offsets.errors import BadInputError
-from motion_offsets.io import images
-from motion_offsets.io.images import EncodedPhoto, load_array, load_image, size_of
+from motion_offsets.io import photo_sources
+from motion_offsets.io.images import load_array, load_image, size_of
+from motion_offsets.io.photo_sources import EncodedPhoto
 
 _NEW_SUBFILE_TYPE = 254
 
@@ -176,11 +177,11 @@ def test_heic_is_read_upright_with_the_extra(photo: Image.Image, tmp_path: Path)
 def test_without_the_extra_it_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "phone.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(100))
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
-    images._let_pillow_read_heif.cache_clear()
+    photo_sources._let_pillow_read_heif.cache_clear()
     try:
         _refused(tmp_path / "phone.heic", 'pip install "pillow-heif', "JPEG")
     finally:
-        images._let_pillow_read_heif.cache_clear()
+        photo_sources._let_pillow_read_heif.cache_clear()
 
 
 def test_the_files_that_were_seen(data_dir: Path) -> None:

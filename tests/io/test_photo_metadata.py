@@ -9,8 +9,9 @@ from commands import run
 from PIL import Image, TiffImagePlugin
 from tiny_models import save_tiny_models
 
-from motion_offsets.io.images import EncodedPhoto, load_array
+from motion_offsets.io.images import load_array
 from motion_offsets.io.photo_metadata import NO_METADATA, read_metadata
+from motion_offsets.io.photo_sources import EncodedPhoto
 from motion_offsets.io.picture_saving import save_picture
 
 DETAILS, PLACE = 0x8769, 0x8825

@@ -14,8 +14,9 @@ from gradio_client.utils import is_http_url_like
 from PIL import Image
 
 from ..errors import BadInputError
-from ..io.images import MIN_SIDE, load_image
+from ..io.images import load_image
 from ..io.photo_metadata import NO_METADATA, PhotoMetadata, read_metadata
+from ..io.photo_sources import MIN_SIDE
 from .addresses import uploaded_file
 from .limits import Limits
 

@@ -10,9 +10,10 @@ from pathlib import Path
 from torch import Tensor
 
 from ..errors import BadInputError
-from ..io.images import MAX_PIXELS, EncodedPhoto, describe, size_of
+from ..io.images import size_of
 from ..io.path_names import as_path
 from ..io.photo_files import find_photos
+from ..io.photo_sources import MAX_PIXELS, EncodedPhoto, describe
 from ..models.image_processing_motion_offsets import MotionOffsetsImageProcessor
 from .sources import PhotoSources
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock, Timeout
 
 from ..errors import BadInputError
-from ..io.images import EncodedPhoto
+from ..io.photo_sources import EncodedPhoto
 from ..version import __version__
 from .sources import Share
 

@@ -22,9 +22,10 @@ from ..exposure.trajectories import (
     weigh,
 )
 from ..io.atomic import check_replaceable, whole_folder
-from ..io.images import EncodedPhoto, describe, size_of
+from ..io.images import size_of
 from ..io.motion_files import SavedMotion, save_motion
 from ..io.photo_metadata import NO_METADATA, PhotoMetadata, read_metadata
+from ..io.photo_sources import EncodedPhoto, describe
 from ..io.picture_saving import save_picture
 from ..io.video import write_animation, write_video
 from ..pipelines.answer import Answer

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import BadInputError
-from ..io.images import EncodedPhoto, describe
 from ..io.path_names import as_path
 from ..io.photo_files import PHOTO_SUFFIXES, find_photos, result_names
+from ..io.photo_sources import EncodedPhoto, describe
 
 HUB_PREFIX = "hub:"
 DATA_SUFFIXES = (".parquet", ".arrow", ".tar")

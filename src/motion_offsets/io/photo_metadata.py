@@ -11,7 +11,7 @@ from typing import Any
 from PIL import Image
 
 from ..errors import BadInputError
-from .images import MAX_PIXELS, EncodedPhoto, open_photo, without_warnings
+from .photo_sources import MAX_PIXELS, EncodedPhoto, open_photo, without_warnings
 
 _EXIF_IFD, _GPS_IFD = 0x8769, 0x8825
 _FOCAL_LENGTH_35MM = 0xA405

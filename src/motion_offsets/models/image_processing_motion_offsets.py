@@ -12,7 +12,8 @@ from transformers.image_processing_utils import BaseImageProcessor, BatchFeature
 from transformers.processing_utils import ImagesKwargs
 
 from ..errors import BadInputError
-from ..io.images import MAX_PIXELS, ImageSource, load_array, load_image
+from ..io.images import load_array, load_image
+from ..io.photo_sources import MAX_PIXELS, ImageSource
 from ..visualization.flow import draw_flow
 from ..visualization.paths import draw_trajectories
 from .remote_code import SavedWithCodeMixin

@@ -3,56 +3,32 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from functools import partial
+from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
 from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 from torch import Tensor
-from transformers import PreTrainedModel
 
 from ..errors import BadInputError, counted
-from ..exposure.blending import blend_back
-from ..exposure.blur import expose
 from ..exposure.camera_modes import AUTO, check_camera_mode
-from ..exposure.consistency import Consistency, assess
-from ..exposure.deconvolution import deconvolve
-from ..exposure.refinement import check_refine_steps, refine, working_scale
-from ..exposure.trajectories import (
-    align_time_to,
-    check_timestamps,
-    offsets_at,
-    sample_times,
-    samples_needed,
-    trajectory_basis,
-)
-from ..models.cores import estimated_maps
+from ..exposure.refinement import check_refine_steps
+from ..exposure.trajectories import check_timestamps, offsets_at
 from ..models.hub import plain_errors, resolve_name, snapshot
 from ..models.hub_errors import PushToHubMixin, hub_errors
 from ..models.image_processing_motion_offsets import OUTPUT_TYPES, MotionOffsetsImageProcessor
 from ..models.modeling_etraj import EtrajModel
 from ..models.remote_code import LIBRARY, write_pipeline_code
-from ..runtime.allocation import keep_freed_memory
-from ..runtime.memory import (
-    DECONVOLUTION_BYTES,
-    DEFAULT_MAX_MEMORY,
-    ESTIMATOR_BYTES,
-    check_photo_fits,
-    tile_pixels,
-)
-from ..runtime.tiling import DECONVOLUTION_MARGIN, ESTIMATOR_MARGIN, run_tiled
+from ..runtime.memory import DEFAULT_MAX_MEMORY
 from .answer import Answer, answer
 from .loading import load_components
-from .optimization import OptimizationReport, OptimizedNetworks
 from .output import BlurToVideoOutput, as_list, frame_times, stack
+from .tiled_networks import TiledNetworksMixin
 
-Progress = Callable[[int, int], None]
 
-
-class BlurToVideoPipeline(PushToHubMixin, DiffusionPipeline):
+class BlurToVideoPipeline(TiledNetworksMixin, PushToHubMixin, DiffusionPipeline):
     """Estimator, deblurrer and image processor joined: blurred photo in; trajectories, sharp frame and clip out.
 
     One photo cannot tell a motion from its reversal, so the clip may run backwards; within a clip all regions run the
@@ -70,12 +46,9 @@ class BlurToVideoPipeline(PushToHubMixin, DiffusionPipeline):
         >>> result.sharp[0].save("sharp.png")
     """
 
-    estimator: EtrajModel
-    deblurrer: Any  # a DeblurrerMixin, or None
     processor: MotionOffsetsImageProcessor
 
     model_cpu_offload_seq = "estimator->deblurrer"
-    _fast: OptimizedNetworks | None = None  # what optimize() made
     camera: str = AUTO  # what becomes of the camera's own motion in answers that are not asked for anything else
     _optional_components = ["deblurrer", "processor"]
 
@@ -126,65 +99,10 @@ class BlurToVideoPipeline(PushToHubMixin, DiffusionPipeline):
         super().save_config(save_directory, *args, **kwargs)
         write_pipeline_code(Path(save_directory), type(self), components)
 
-    @property
-    def trajectory(self) -> str:
-        """Trajectory of the control points, one of :data:`~motion_offsets.exposure.trajectories.TRAJECTORIES`."""
-        return self.estimator.config.trajectory
-
-    @property
-    def num_samples(self) -> int:
-        """N, the number of samples of an exposure."""
-        return self.estimator.config.num_samples
-
-    def optimize(
-        self, dtype: torch.dtype | None = None, compile: bool | None = None, backend: str = "inductor"
-    ) -> BlurToVideoPipeline:
-        """Compute with fast copies of the networks from now on; :attr:`optimization` says what was done.
-
-        The networks themselves, and so what ``save_pretrained`` writes, stay as they are; what is done to them later
-        shows only after another call. Results differ by rounding. Compiling takes its time at the first photo, once
-        more at the first of another size, and with CUDA graphs a little at each new size.
-
-        Args:
-            dtype: ``torch.bfloat16``, ``torch.float16`` or ``torch.float32``; by default bfloat16 on a GPU that has it
-                and on a CPU with AMX or AVX512-BF16, else float32.
-            compile: whether to use ``torch.compile``, on CUDA with CUDA graphs; by default on CUDA only.
-            backend: of ``torch.compile``.
-
-        Returns:
-            The pipeline itself. :meth:`unoptimize` undoes it.
-        """
-        self._fast = None
-        self._fast = OptimizedNetworks(self.estimator, self.deblurrer, dtype, compile, backend, self.estimators_agree)
-        return self
-
-    def unoptimize(self) -> BlurToVideoPipeline:
-        """Compute with the networks as they are again."""
-        if self._fast is not None and self._fast.report.keeps_memory:
-            keep_freed_memory(False)
-        self._fast = None
-        return self
-
-    @property
-    def optimization(self) -> OptimizationReport | None:
-        """What :meth:`optimize` did; ``None`` for a pipeline as it is."""
-        return None if self._fast is None else self._fast.report
-
     def to(self, *args: Any, **kwargs: Any) -> Any:
         """As in diffusers; a pipeline that was optimized must be optimized again for where it is then."""
         self.unoptimize()
         return super().to(*args, **kwargs)
-
-    @property
-    def estimators_agree(self) -> bool:
-        """Whether the deblurrer carries the pipeline's own estimator, so that one run of it serves both."""
-        if self._fast is not None:  # comparing weights makes a GPU wait
-            return self._fast.agree
-        carried = None if self.deblurrer is None else self.deblurrer.own_estimator
-        if carried is None or carried.config.trajectory != self.trajectory or carried.device != self.estimator.device:
-            return False
-        one, other = carried.state_dict(), self.estimator.state_dict()
-        return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
     @torch.no_grad()
     def __call__(
@@ -297,15 +215,6 @@ class BlurToVideoPipeline(PushToHubMixin, DiffusionPipeline):
         """
         return answer(self, pixel_values, sharp, **options)
 
-    def check_fits(self, max_memory: float, pixels: int, deblurs: bool = True) -> None:
-        """Raise :class:`BadInputError` for a photo of this number of pixels if it would need more memory."""
-        check_photo_fits(max_memory, pixels, self.tile_bytes if deblurs else ESTIMATOR_BYTES)
-
-    @property
-    def tile_bytes(self) -> float:
-        """Memory that the larger of the networks needs at its peak, bytes per pixel of a tile."""
-        return ESTIMATOR_BYTES if self.deblurrer is None else max(ESTIMATOR_BYTES, self.deblurrer.tile_bytes)
-
     def check_inputs(
         self, photos: list[Any], times: Sequence[float], sharps: list[Any] | None, output_type: str
     ) -> None:
@@ -340,168 +249,3 @@ class BlurToVideoPipeline(PushToHubMixin, DiffusionPipeline):
     def post_process(self, pixel_values: Tensor, output_type: str = "pil") -> list[Any]:
         """``(B, 3, H, W)`` as a list of B pictures of the output type."""
         return self.processor.post_process(pixel_values, output_type=output_type)
-
-    @torch.no_grad()
-    def estimate(
-        self,
-        pixel_values: Tensor,
-        max_memory: float = DEFAULT_MAX_MEMORY,
-        dtype: torch.dtype | None = None,
-        on_tile: Progress | None = None,
-    ) -> Tensor:
-        """Control points ``(B, 2K, H, W)`` in pixels, float32, of photos ``(B, 3, H, W)``; see :meth:`__call__`."""
-        return self.estimate_motion(pixel_values, max_memory, dtype, on_tile)[0]
-
-    @torch.no_grad()
-    def estimate_motion(
-        self,
-        pixel_values: Tensor,
-        max_memory: float = DEFAULT_MAX_MEMORY,
-        dtype: torch.dtype | None = None,
-        on_tile: Progress | None = None,
-    ) -> tuple[Tensor, Tensor | None]:
-        """Control points, as :meth:`estimate` gives them, and their uncertainty ``(B, 1, H, W)`` in pixels: how far
-        the ends of the paths are expected to be off; ``None`` if the estimator does not predict it."""
-
-        def motion(tile: Tensor) -> Tensor:
-            if self._fast is not None and dtype is None:
-                return self._fast.estimate(tile)
-            with _autocast(tile, dtype):
-                return estimated_maps(self.estimator, _network_input(tile, self.estimator))
-
-        channels = 2 * self.estimator.config.num_control_points
-
-        def agree(maps: Tensor, reference: Tensor) -> Tensor:
-            # Two tiles may see one motion in opposite directions of time, and their mean would be no motion at all.
-            points = align_time_to(maps[:, :channels], reference[:, :channels], self.trajectory)
-            return torch.cat([points, maps[:, channels:]], 1)
-
-        tile_pixels = _tile_pixels(pixel_values, max_memory, ESTIMATOR_BYTES)
-        found = run_tiled(motion, pixel_values, tile_pixels, ESTIMATOR_MARGIN, on_tile, agree)
-        return found[:, :channels], found[:, channels:] if self.estimator.config.predicts_uncertainty else None
-
-    @torch.no_grad()
-    def deblur(
-        self,
-        pixel_values: Tensor,
-        control_points: Tensor | None = None,
-        max_memory: float = DEFAULT_MAX_MEMORY,
-        dtype: torch.dtype | None = None,
-        on_tile: Progress | None = None,
-    ) -> Tensor:
-        """Sharp frames ``(B, 3, H, W)``, float32 in [0, 1], of photos ``(B, 3, H, W)``.
-
-        A deblurrer that carries its own estimator, fine-tuned with it, finds the motion itself unless
-        ``control_points``, as :meth:`estimate` gives them, are handed over. One without must be given them.
-        """
-        deblurrer = self.deblurrer
-        if deblurrer is None:
-            raise BadInputError("this pipeline has no deblurrer; load one that has")
-        if not deblurrer.uses_motion:
-            control_points = None
-        elif control_points is None and deblurrer.own_estimator is None:
-            control_points = self.estimate(pixel_values, max_memory, dtype)
-
-        def sharp(photo: Tensor, points: Tensor | None = None) -> Tensor:
-            if self._fast is not None and dtype is None:
-                return self._fast.deblur(photo, points)
-            with _autocast(photo, dtype):
-                return deblurrer.sharpen(_network_input(photo, deblurrer), points, self.trajectory)
-
-        maps = [pixel_values] if control_points is None else [pixel_values, control_points]
-        margin = deblurrer.tile_margin(motion_given=control_points is not None)
-        most = _tile_pixels(pixel_values, max_memory, deblurrer.tile_bytes)
-        result = run_tiled(sharp, maps, most, margin, on_tile, alignment=deblurrer.tile_alignment)
-        return result.clamp_(0, 1)
-
-    def deconvolve(
-        self,
-        pixel_values: Tensor,
-        control_points: Tensor,
-        max_memory: float = DEFAULT_MAX_MEMORY,
-        on_tile: Progress | None = None,
-        **options: Any,
-    ) -> Tensor:
-        """Sharp frames ``(B, 3, H, W)`` without a network: the images that, blurred along ``control_points``, best
-        explain the photos; options as in :func:`~motion_offsets.exposure.deconvolution.deconvolve`."""
-        config = self.estimator.config
-        light = {"padding_mode": config.padding_mode, "gamma": config.gamma, **options}
-        basis = self.exposure_basis(control_points)
-        tile_pixels = _tile_pixels(pixel_values, max_memory, DECONVOLUTION_BYTES)
-        maps = [pixel_values, control_points]
-        return run_tiled(partial(deconvolve, basis=basis, **light), maps, tile_pixels, DECONVOLUTION_MARGIN, on_tile)
-
-    def refine(
-        self,
-        pixel_values: Tensor,
-        sharp: Tensor,
-        control_points: Tensor,
-        steps: int,
-        on_step: Callable[[], None] | None = None,
-    ) -> Tensor:
-        """Control points ``(B, 2K, H, W)`` fitted to the photo in ``steps`` steps, 0 for none; see
-        :func:`~motion_offsets.exposure.refinement.refine`."""
-        config = self.estimator.config
-        basis = self.exposure_basis(control_points, scale=working_scale(*sharp.shape[2:]))
-        return refine(pixel_values, sharp, control_points, basis, steps, config.padding_mode, config.gamma, on_step)
-
-    @torch.no_grad()
-    def blend_back(self, pixel_values: Tensor, sharp: Tensor, reblurred: Tensor) -> Tensor:
-        """The sharp frames ``(B, 3, H, W)``, closer to the photos where ``reblurred`` differs from them; see
-        :mod:`motion_offsets.exposure.blending`."""
-        return blend_back(pixel_values, sharp, reblurred)
-
-    @torch.no_grad()
-    def frame_at(self, sharp: Tensor, control_points: Tensor, time: float) -> Tensor:
-        """The frame ``(B, 3, H, W)`` at a time in [-1, 1] (eq. 17); at t = 0 that is the sharp frame itself."""
-        if time == 0:
-            return sharp
-        # One sample's exposure is the warp, straight from the control points: no offset map is ever made.
-        basis = trajectory_basis(self.trajectory, [time], self.num_samples)
-        return expose(sharp, control_points, basis.to(sharp.device, non_blocking=True))
-
-    def frames(self, sharp: Tensor, control_points: Tensor, times: Sequence[float]) -> Iterator[Tensor]:
-        """The frames at several times, one by one: a long clip of a large photo never is in memory at once."""
-        return (self.frame_at(sharp, control_points, time) for time in times)
-
-    def exposure_basis(self, control_points: Tensor, num_samples: int | None = None, scale: float = 1.0) -> Tensor:
-        """The ``(N, K)`` basis of an exposure along the motion ``(B, 2K, H, W)``: with as many samples as its longest
-        path needs, see :func:`~motion_offsets.exposure.trajectories.samples_needed`, at least the model's own number.
-
-        Args:
-            control_points: pixels.
-            num_samples: the number of samples to use instead.
-            scale: of the motion, if it is exposed at another size.
-        """
-        if num_samples is None:
-            num_samples = samples_needed(scale * control_points, self.trajectory, self.num_samples)
-        times = sample_times(num_samples, torch.float32)
-        return trajectory_basis(self.trajectory, times, self.num_samples).to(control_points.device, non_blocking=True)
-
-    @torch.no_grad()
-    def reblur(self, sharp: Tensor, control_points: Tensor, num_samples: int | None = None) -> Tensor:
-        """The exposure ``(B, 3, H, W)`` that the sharp frame and the motion amount to (eq. 3), as the estimator was
-        trained to see it: in encoded or linear light, with its kind of border. It has ``num_samples`` samples, by
-        default as many as the longest path needs."""
-        config = self.estimator.config
-        basis = self.exposure_basis(control_points, num_samples)
-        return expose(sharp, control_points, basis, config.padding_mode, config.gamma)
-
-    @torch.no_grad()
-    def assess(self, pixel_values: Tensor, sharp: Tensor, reblurred: Tensor, control_points: Tensor) -> Consistency:
-        """The consistency of one answer; see :mod:`motion_offsets.exposure.consistency`."""
-        return assess(pixel_values, sharp, reblurred, control_points, self.trajectory, self.num_samples)
-
-
-def _tile_pixels(pixel_values: Tensor, max_memory: float, network_bytes: float) -> int:
-    batch, _, height, width = pixel_values.shape
-    return tile_pixels(max_memory, height * width, network_bytes, batch, pixel_values.device.type == "cpu")
-
-
-def _network_input(tile: Tensor, network: PreTrainedModel) -> Tensor:
-    # On a CPU, convolutions on channels-last maps take about half the time.
-    return tile.to(network.dtype).contiguous(memory_format=torch.channels_last)
-
-
-def _autocast(tensor: Tensor, dtype: torch.dtype | None) -> AbstractContextManager[Any]:
-    return nullcontext() if dtype is None else torch.autocast(tensor.device.type, dtype=dtype)

@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from ...errors import BadInputError
-from ...io.images import EncodedPhoto, load_image
+from ...io.images import load_image
 from ...io.path_names import as_path
+from ...io.photo_sources import EncodedPhoto
 from ..reading.file_trees import FileTree
 from ..reading.sequences import frame_runs
 from ..synthesis.high_fps import MIN_FPS, video_frames

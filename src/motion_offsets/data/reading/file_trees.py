@@ -15,8 +15,8 @@ from typing import Any
 from PIL import Image
 
 from ...errors import BadInputError
-from ...io.images import DECODER_ERRORS
 from ...io.main_picture import select_main_picture
+from ...io.photo_sources import DECODER_ERRORS
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm")
 MOST_FAULTS_SHOWN = 5
