@@ -124,7 +124,7 @@ class Service:
                 self.answers.sweep()
                 self.workplace.sweep()
                 swept = time.monotonic()
-            finished = self.jobs.finished
+            finished = self.jobs.finished + sum(view.done() for view in self._views)
             if not len(self.jobs) and finished == seen != given_back:
                 # Kept freed memory makes the networks faster; at rest it serves nobody.
                 give_back_free_memory()

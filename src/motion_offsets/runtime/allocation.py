@@ -8,10 +8,11 @@ import platform
 import sys
 
 # The names of mallopt's parameters in glibc's malloc.h.
-M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
+M_TRIM_THRESHOLD, M_MMAP_MAX, M_ARENA_MAX = -1, -4, -8
 # Free bytes at the end of the heap from which on they are given back, and tensors in pages of their own; glibc's
-# defaults are in the second line. mallopt takes ints.
-KEEP = {M_MMAP_MAX: 0, M_TRIM_THRESHOLD: 2**31 - 1}
+# defaults are in the second line. mallopt takes ints. Threads share one heap, for good: glibc cannot give back the end
+# of a thread's own one, up to 64 MB of it, and one thread could not reuse what another has freed.
+KEEP = {M_MMAP_MAX: 0, M_TRIM_THRESHOLD: 2**31 - 1, M_ARENA_MAX: 1}
 GIVE_BACK = {M_MMAP_MAX: 65536, M_TRIM_THRESHOLD: 128 * 1024}
 # How much more a network holds at its peak when memory is kept, measured on photos of 1 to 12 megapixels.
 KEPT_OVERHEAD = 1.3
