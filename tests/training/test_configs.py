@@ -30,6 +30,7 @@ CONTINUED = (
     "etraj-quadratic-dynamic",
     "etraj-quadratic-longer",
     "etraj-quadratic-plain",
+    "etraj-quadratic-real",
     "etraj-quadratic-still",
     "etraj-zero-constraint",
     "ma-dmphn-dynamic",

@@ -84,3 +84,19 @@ def test_degraded_pictures_have_eight_bits_and_the_noise_asked_for() -> None:
     assert torch.equal(noisy * 255, (noisy * 255).round())
     ramp = torch.linspace(0, 1, 64).expand(3, 64, 64)
     assert not torch.equal(degrade(ramp, 0, 0, 1, np.random.default_rng(2)), (ramp * 255).round() / 255)
+
+
+def test_an_enlarged_crop_is_a_smaller_place_as_large() -> None:
+    """On a ramp of one level per pixel: the enlarged crop rises by as much less, and covers all factors up to zoom."""
+    ramp = np.tile(np.arange(200, dtype=np.uint8)[:, None], (200, 1, 3)).reshape(200, 200, 3)
+    spans = []
+    for seed in range(40):
+        crop = random_crop(ramp, 64, np.random.default_rng(seed), zoom=2.0)
+        assert crop.shape == (64, 64, 3)
+        assert crop.dtype == np.uint8
+        spans.append(int(crop.max()) - int(crop.min()) + 1)
+    assert min(spans) < 35
+    assert max(spans) > 58
+    assert 40 < np.median(spans) < 50  # 64 / sqrt(2), as ratios are alike
+    usual, one = (random_crop(ramp, 64, np.random.default_rng(5), *zoom) for zoom in ((), (1.0,)))
+    assert np.array_equal(usual, one)

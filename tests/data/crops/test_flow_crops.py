@@ -90,3 +90,9 @@ def test_bad_folders_and_photos_are_named(photos: Path, tmp_path: Path) -> None:
     (photos / "c.png").write_bytes((photos / "a.png").read_bytes()[:200])
     with pytest.raises(BadInputError, match=r"c\.png: "):
         MotionFlowCrops(photos, 1)
+
+
+@pytest.mark.parametrize("zoom", [0.5, 0, float("nan"), 100])
+def test_a_zoom_that_is_none(zoom: float) -> None:
+    with pytest.raises(BadInputError, match="crops zoom is .*; it must be a factor from 1 to 8"):
+        CropRecipe(zoom=zoom)

@@ -12,6 +12,7 @@ import torch
 from scipy import ndimage
 from torch.utils.data import Dataset
 
+from ...errors import BadInputError
 from ...io.photo_files import PhotoStore
 from ..scenes.motion_flow import FlowRanges, blur_with_flow, sample_parameters
 from .augmentation import defocus, degrade, half_plane, random_crop, textured
@@ -20,6 +21,7 @@ from .augmentation import defocus, degrade, half_plane, random_crop, textured
 SCENE_SIZES = ((321, 481), (481, 321))
 # Range of the standard deviation of a defocused crop's blur, pixels.
 DEFOCUS = (0.7, 3.0)
+MOST_ZOOM = 8.0
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,8 @@ class CropRecipe:
     """Side of the blurred crop, pixels."""
     margin: int = 32
     """How much further the sharp crop reaches on every side, pixels."""
+    zoom: float = 1.0
+    """Largest factor by which photos are enlarged; 1 leaves them as they are. Video frames are softer than photos."""
     layered_share: float = 0.0
     """Crops in which several regions each move in their own way."""
     final_layered_share: float | None = None
@@ -51,6 +55,10 @@ class CropRecipe:
     """Largest standard deviation of that noise."""
     jpeg_share: float = 0.0
     """Crops whose blurred image went through JPEG of quality 50 to 95."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.zoom <= MOST_ZOOM:
+            raise BadInputError(f"crops zoom is {self.zoom}; it must be a factor from 1 to {MOST_ZOOM:g}")
 
 
 class MotionFlowCrops(Dataset):
@@ -74,7 +82,8 @@ class MotionFlowCrops(Dataset):
         generator = np.random.default_rng((self.seed, index))
         size, margin = self.recipe.crop_size, self.recipe.margin
         photo = self.photos[int(generator.integers(len(self.photos)))]
-        sharp = torch.from_numpy(random_crop(photo, size + 2 * margin, generator)).permute(2, 0, 1).float() / 255
+        crop = random_crop(photo, size + 2 * margin, generator, self.recipe.zoom)
+        sharp = torch.from_numpy(crop).permute(2, 0, 1).float() / 255
         # A share of 0 draws nothing, so that recipes without it give the crops they always gave.
         if self.recipe.defocus_share and generator.random() < self.recipe.defocus_share:
             sharp = defocus(sharp, generator.uniform(*DEFOCUS))

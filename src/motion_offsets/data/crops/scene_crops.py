@@ -59,7 +59,7 @@ class SceneCrops(Dataset):
         generator = np.random.default_rng((self.seed, index, 1))
         size, margin = self.recipe.crop_size, self.recipe.margin
         photo = self.photos[int(generator.integers(len(self.photos)))]
-        grid = jitter(random_crop(photo, size + 2 * margin, generator), generator)
+        grid = jitter(random_crop(photo, size + 2 * margin, generator, self.recipe.zoom), generator)
         window = Window(margin, margin, size, size, margin)
         room = [(side - len(grid)) / 2 for side in photo.shape[1::-1]]
         centre = tuple(len(grid) / 2 + generator.uniform(-max(0.0, spare), max(0.0, spare)) for spare in room)
