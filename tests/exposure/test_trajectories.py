@@ -8,6 +8,7 @@ from motion_offsets.exposure.trajectories import (
     TRAJECTORIES,
     align_time,
     align_time_to,
+    fit_control_points,
     num_control_points,
     offsets_at,
     reverse_time,
@@ -54,6 +55,28 @@ def test_zero_constraint_gives_its_samples_back_and_interpolates_between_them() 
     torch.testing.assert_close(offsets_at(points, sample_times(5), "zero-constraint"), points.view(2, 5, 2, 3, 4))
     between = offsets_at(points, [-0.75], "zero-constraint")[:, 0]
     torch.testing.assert_close(between, (points[:, 0:2] + points[:, 2:4]) / 2)
+
+
+@pytest.mark.parametrize("trajectory", TRAJECTORIES)
+def test_offsets_lead_back_to_their_control_points(trajectory: str) -> None:
+    points = torch.randn(2, 2 * num_control_points(trajectory, 5), 3, 4)
+    times = sample_times(9)
+    found = fit_control_points(offsets_at(points, times, trajectory), times, trajectory, 5)
+    torch.testing.assert_close(found, points)
+
+
+def test_the_nearest_path_is_found_where_none_is_exact() -> None:
+    """Straight paths for a bent one: what is symmetric in time, no straight path has."""
+    times = sample_times(5)
+    bent = torch.stack([time * P1 + time * time * P2 for time in times]).view(1, 5, 2, 1, 1)
+    torch.testing.assert_close(fit_control_points(bent, times, "linear"), _points(-P1))
+    for offsets, timestamps, trajectory, message in (
+        (bent, times[:4], "linear", r"offsets have shape \(1, 5, 2, 1, 1\); at 4 times they must be"),
+        (bent[:, ::4], times[::4], "cubic", "2 timestamps do not determine a cubic trajectory; give at least 3"),
+        (bent, 2 * times, "linear", "outside the exposure"),
+    ):
+        with pytest.raises(BadInputError, match=message):
+            fit_control_points(offsets, timestamps, trajectory)
 
 
 @pytest.mark.parametrize("trajectory", TRAJECTORIES)

@@ -37,6 +37,9 @@ def evaluate(
         bool, typer.Option("--safe", help="bsd-dynamic, unblurred: keep only changes that the motion explains.")
     ] = False,
     clean: Annotated[bool, typer.Option("--clean", help="bsd-dynamic: without noise and JPEG.")] = False,
+    true_motion: Annotated[
+        bool, typer.Option("--true-motion", help="bsd-motion-flow, bsd-dynamic: deblur along the true motion.")
+    ] = False,
     camera: Camera = AUTO,
     limit: Annotated[int | None, typer.Option(help="Evaluate only this number of photos, from the first.")] = None,
     output: Annotated[str | None, typer.Option("--output", "-o", help="JSON file to write it to, too.")] = None,
@@ -63,6 +66,7 @@ def evaluate(
         refine_steps=refine_steps,
         safe=safe,
         clean=clean,
+        true_motion=true_motion,
         camera=camera,
     )
     typer.echo(to_markdown(result) if markdown else to_json(result))

@@ -120,6 +120,7 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--safe", action="store_true", help="bsd-dynamic, unblurred: keep what the motion explains")
     parser.add_argument("--clean", action="store_true", help="bsd-dynamic: without noise and JPEG")
+    parser.add_argument("--true_motion", action="store_true", help="both bsd-: deblur along the true motion")
     parser.add_argument("--camera", default=AUTO, help="auto, off or only: whether paths are the camera's")
     parser.add_argument("--limit", type=int, help="evaluate only this number of photos, from the first")
     parser.add_argument("-o", "--output", required=True, type=Path, help="JSON file for the result")

@@ -62,6 +62,7 @@ def run(
     refine_steps: int = 0,
     safe: bool = False,
     clean: bool = False,
+    true_motion: bool = False,
     camera: str = AUTO,
 ) -> dict[str, Any]:
     """What ``motion-offsets evaluate`` does: load the models, run a benchmark, say what was run with what.
@@ -84,6 +85,8 @@ def run(
         refine_steps: for ``bsd-dynamic``, as the pipeline takes it.
         safe: for ``bsd-dynamic`` and ``unblurred``, as the pipeline takes it.
         clean: for ``bsd-dynamic``: the same scenes without noise and JPEG.
+        true_motion: for ``bsd-motion-flow`` and ``bsd-dynamic``: give the deblurrer the true motion in place of the
+            estimate. The figures of the motion are then the truth's own.
         camera: what becomes of the camera's own motion, as the pipeline takes it.
 
     Returns:
@@ -103,6 +106,7 @@ def run(
         refine_steps=refine_steps,
         safe=safe,
         clean=clean,
+        true_motion=true_motion,
         camera=camera,
     )
     check_refine_steps(refine_steps)
@@ -160,7 +164,9 @@ def load_measured(model: str, deblurrer: str | None) -> BlurToVideoPipeline:
 def changed_options(asked: Asked) -> dict[str, Any]:
     """The options of a run that are not as by default and change what is measured, and the camera mode, for a
     result."""
-    changed = {name: getattr(asked, name) for name in ("refine_steps", "safe", "clean") if getattr(asked, name)}
+    changed = {
+        name: getattr(asked, name) for name in ("refine_steps", "safe", "clean", "true_motion") if getattr(asked, name)
+    }
     return {**changed, "camera": asked.camera}
 
 

@@ -159,6 +159,37 @@ def offsets_at(control_points: Tensor, timestamps: Sequence[float] | Tensor, tra
     return weigh(basis, points)
 
 
+def fit_control_points(
+    offsets: Tensor, timestamps: Sequence[float] | Tensor, trajectory: str, num_samples: int | None = None
+) -> Tensor:
+    """The control points whose path is nearest to given offsets, in least squares: what undoes :func:`offsets_at`.
+
+    Args:
+        offsets: ``(B, T, 2, H, W)``, dx and dy, pixels.
+        timestamps: their T times in [-1, 1], at least as many as there are control points.
+        trajectory: one of :data:`TRAJECTORIES`.
+        num_samples: N, wanted by ``zero-constraint`` only.
+
+    Returns:
+        ``(B, 2K, H, W)``, pixels.
+
+    Raises:
+        BadInputError: see :func:`trajectory_basis`; or the times are not those of the offsets, or too few.
+    """
+    check_timestamps(timestamps)
+    basis = trajectory_basis(trajectory, torch.as_tensor(timestamps, dtype=torch.float64), num_samples)
+    if offsets.ndim != 5 or offsets.shape[1] != len(basis):
+        raise BadInputError(
+            f"offsets have shape {tuple(offsets.shape)}; at {len(basis)} times they must be (B, {len(basis)}, 2, H, W)"
+        )
+    if len(basis) < basis.shape[1]:
+        raise BadInputError(
+            f"{len(basis)} timestamps do not determine a {trajectory} trajectory; give at least {basis.shape[1]}"
+        )
+    inverse = torch.linalg.pinv(basis).to(offsets)
+    return weigh(inverse, offsets).flatten(1, 2)
+
+
 def weigh(basis: Tensor, points: Tensor) -> Tensor:
     """``(T, K)`` basis times ``(B, K, 2, H, W)`` points, ``(B, T, 2, H, W)``; full precision under autocast too."""
     with without_autocast(points):

@@ -76,6 +76,7 @@ def answer(
     pixel_values: Tensor,
     sharp: Tensor | None = None,
     *,
+    control_points: Tensor | None = None,
     method: str = NETWORK,
     share_offsets: bool | None = None,
     refine_steps: int = 0,
@@ -96,11 +97,16 @@ def answer(
         raise BadInputError(
             f"sharp has shape {tuple(sharp.shape)} and pixel_values {tuple(pixel_values.shape)}; both must be the same"
         )
+    _check_control_points(pipe, pixel_values, control_points)
     on_step, part = on_step or _silent, part or nullcontext
-    on_step(MOTION, 0, 1)
-    with part(MOTION):
-        estimate, uncertainty = pipe.estimate_motion(pixel_values, max_memory, dtype, partial(on_step, MOTION))
-        points, cameras = with_camera(pixel_values, estimate, uncertainty, pipe.trajectory, camera)
+    if control_points is None:
+        on_step(MOTION, 0, 1)
+        with part(MOTION):
+            estimate, uncertainty = pipe.estimate_motion(pixel_values, max_memory, dtype, partial(on_step, MOTION))
+            points, cameras = with_camera(pixel_values, estimate, uncertainty, pipe.trajectory, camera)
+    else:
+        points, estimate, uncertainty, cameras = control_points, control_points, None, ()
+        share_offsets = True
     if sharp is None and method != NO_DEBLURRER:
         on_step(SHARP_FRAME, 0, 1)
         with part(SHARP_FRAME):
@@ -135,6 +141,16 @@ def answer(
             kept = [one.reblurred for one in checked if one.reblurred is not None]
             found = replace(found, reblurred=kept[0] if len(kept) == 1 else torch.cat(kept))
     return found
+
+
+def _check_control_points(pipe: BlurToVideoPipeline, pixel_values: Tensor, control_points: Tensor | None) -> None:
+    batch, _, height, width = pixel_values.shape
+    wanted = (batch, 2 * pipe.estimator.config.num_control_points, height, width)
+    if control_points is not None and tuple(control_points.shape) != wanted:
+        raise BadInputError(
+            f"control_points have shape {tuple(control_points.shape)}; for these photos and a {pipe.trajectory} "
+            f"trajectory it must be {wanted}"
+        )
 
 
 def with_camera(

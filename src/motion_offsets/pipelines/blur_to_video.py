@@ -200,6 +200,8 @@ class BlurToVideoPipeline(TiledNetworksMixin, PushToHubMixin, DiffusionPipeline)
         Args:
             pixel_values: the photos, ``(B, 3, H, W)`` on the pipeline's device, in [0, 1].
             sharp: sharp frames from elsewhere, of the same shape.
+            control_points: motion from elsewhere, ``(B, 2K, H, W)`` in pixels, of the pipeline's trajectory: taken as
+                it is by every step, in place of the estimate and of the camera's motion in it.
             method: where the sharp frames come from if none are given: ``"network"``, the deblurrer; ``"map"``, a
                 deconvolution along the motion; ``"none"``: none are made.
             share_offsets: whether the deblurrer gets the estimator's motion even if it carries an estimator; by

@@ -79,6 +79,7 @@ class Asked:
         refine_steps, safe: as the pipeline takes them.
         deconvolve: deblur without a network, along the estimated motion.
         clean: blurred pictures without noise and JPEG.
+        true_motion: answer along the true motion, in place of the estimate.
         camera: what the pipeline makes of the camera's own motion, as it takes it.
         deblurs: whether there is a deblurrer, or the deconvolution in its place.
     """
@@ -91,6 +92,7 @@ class Asked:
     refine_steps: int = 0
     safe: bool = False
     clean: bool = False
+    true_motion: bool = False
     camera: str = AUTO
     deconvolve: bool = False
     deblurs: bool = True

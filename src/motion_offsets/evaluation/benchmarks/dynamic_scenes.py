@@ -19,7 +19,7 @@ from torch import Tensor
 from ...data.scenes.dynamic_scenes import GAMMA
 from ...exposure.blur import expose
 from ...exposure.refinement import check_refine_steps
-from ...exposure.trajectories import offsets_at, sample_times
+from ...exposure.trajectories import fit_control_points, offsets_at, sample_times
 from ..feature_tracks import check_opencv, follow_features, track_figures, where_valid
 from ..flat_regions import flat_regions, mean_length
 from ..metrics import psnr, ssim, trajectory_error, video_psnr
@@ -75,11 +75,17 @@ def _answer(
     refine_steps: int,
     safe: bool,
     deconvolve: bool,
+    true_motion: bool,
 ) -> _Answer:
     blurred = pipeline.preprocess(case.blurred[0])
+    true_points = None
+    if true_motion:
+        known = (case.offsets.to(blurred.device), sample_times(SAMPLES))
+        true_points = fit_control_points(*known, pipeline.trajectory, pipeline.num_samples)
     watch = Stopwatch(blurred.device)
     found = pipeline.answer(
         blurred,
+        control_points=true_points,
         method=sharp_method(pipeline, deconvolve),
         refine_steps=refine_steps,
         safe=safe,
@@ -169,13 +175,22 @@ class DynamicBenchmark:
             :class:`~motion_offsets.pipelines.blur_to_video.BlurToVideoPipeline` takes it.
         safe: likewise.
         deconvolve: see :func:`~.sharp_frame.sharp_method`.
+        true_motion: answer along the path of the estimator's trajectory that is nearest to the true one, in place of
+            the estimate.
     """
 
     rows_each = 1
 
-    def __init__(self, cases: DynamicCases, refine_steps: int = 0, safe: bool = False, deconvolve: bool = False):
+    def __init__(
+        self,
+        cases: DynamicCases,
+        refine_steps: int = 0,
+        safe: bool = False,
+        deconvolve: bool = False,
+        true_motion: bool = False,
+    ):
         self.cases, self.refine_steps, self.safe = cases, check_refine_steps(refine_steps), safe
-        self.deconvolve = deconvolve
+        self.deconvolve, self.true_motion = deconvolve, true_motion
 
     def __len__(self) -> int:
         return len(self.cases)
@@ -185,7 +200,7 @@ class DynamicBenchmark:
 
     def scores(self, number: int, pipeline: BlurToVideoPipeline, dtype: torch.dtype | None) -> Iterator[Score]:
         case = self.cases.case(self.cases.photos[number])
-        answer = _answer(case, pipeline, dtype, self.refine_steps, self.safe, self.deconvolve)
+        answer = _answer(case, pipeline, dtype, self.refine_steps, self.safe, self.deconvolve, self.true_motion)
         yield partial(_row, self.name(number), case, answer)
 
     def example(self, number: int, pipeline: BlurToVideoPipeline) -> Example:
@@ -249,7 +264,7 @@ def _rank_correlation(sure: Sequence[float | None], wrong: Sequence[float]) -> f
 def _start(asked: Asked) -> Benchmark:
     check_opencv()
     cases = DynamicCases(asked.images, [asked.images], [str(asked.label_maps)], asked.limit, clean=asked.clean)
-    return DynamicBenchmark(cases, asked.refine_steps, asked.safe, asked.deconvolve)
+    return DynamicBenchmark(cases, asked.refine_steps, asked.safe, asked.deconvolve, asked.true_motion)
 
 
 BENCHMARK = Declaration(
@@ -260,6 +275,7 @@ BENCHMARK = Declaration(
         "refine_steps": "the motion is fitted with a sharp frame",
         "safe": "it blends the photo with a sharp frame",
         "clean": "its blurred pictures have noise and are JPEG files in half of the cases",
+        "true_motion": "its motion is known",
     },
     needs=("label_maps",),
 )

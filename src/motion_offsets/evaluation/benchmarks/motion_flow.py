@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ...data.scenes.motion_flow import blur_with_flow, sample_flow, valid_window
 from ...errors import BadInputError
-from ...exposure.trajectories import offsets_at
+from ...exposure.trajectories import fit_control_points, offsets_at, sample_times
 from ..flat_regions import flat_regions, mean_length
 from ..metrics import MOTION_BORDER, motion_mse, motion_mse_published, psnr, ssim
 from .base import (
@@ -132,6 +132,7 @@ class MotionFlowBenchmark:
         line_kernels: also reblur with the line kernels of the estimated displacements, rounded to whole pixels, as the
             paper does for Sun et al. and Gong et al. (``line_reblur_psnr``, ``line_reblur_ssim``).
         deconvolve: see :func:`~.sharp_frame.sharp_method`.
+        true_motion: answer along the true motion, in place of the estimate.
 
     Raises:
         BadInputError: no folder, no photo in it, or a limit below 1.
@@ -145,8 +146,10 @@ class MotionFlowBenchmark:
         limit: int | None = None,
         line_kernels: bool = False,
         deconvolve: bool = False,
+        true_motion: bool = False,
     ):
         self.photos, self.line_kernels, self.deconvolve = photos_of(images, limit), line_kernels, deconvolve
+        self.true_motion = true_motion
 
     def __len__(self) -> int:
         return len(self.photos)
@@ -158,7 +161,9 @@ class MotionFlowBenchmark:
         photo = self.photos[number]
         sharp = pipeline.preprocess(photo).float().cpu()
         for pair in motion_flow_pairs(sharp, str(photo)):
-            yield partial(_score, pair, *_answers(pair, pipeline, dtype, self.deconvolve), self.line_kernels)
+            true_points = true_control_points(pair.flow, pipeline) if self.true_motion else None
+            answers = _answers(pair, pipeline, dtype, self.deconvolve, true_points)
+            yield partial(_score, pair, *answers, self.line_kernels)
 
     def example(self, number: int, pipeline: BlurToVideoPipeline) -> Example:
         photo = self.photos[number]
@@ -186,13 +191,30 @@ def evaluate_motion_flow(
     return run_benchmark(MotionFlowBenchmark(images, limit), pipeline, dtype, on_pair)
 
 
+def true_control_points(flow: Tensor, pipeline: BlurToVideoPipeline) -> Tensor:
+    """The control points ``(1, 2K, H, W)`` of displacements ``(1, 2, H, W)`` over the exposure, at constant speed."""
+    times = sample_times(max(pipeline.num_samples, 3))
+    offsets = times.view(1, -1, 1, 1, 1) * flow[:, None].float() / 2
+    return fit_control_points(offsets, times, pipeline.trajectory, pipeline.num_samples)
+
+
 def _answers(
-    pair: MotionFlowPair, pipeline: BlurToVideoPipeline, dtype: torch.dtype | None, deconvolve: bool
+    pair: MotionFlowPair,
+    pipeline: BlurToVideoPipeline,
+    dtype: torch.dtype | None,
+    deconvolve: bool,
+    true_points: Tensor | None,
 ) -> tuple[Tensor, Tensor, Tensor | None, dict[str, float | None]]:
     """The displacement, the true sharp frame reblurred by the motion, the deblurred image, and the seconds it took."""
     blurred = pipeline.preprocess(pair.blurred[0])
     watch = Stopwatch(blurred.device)
-    found = pipeline.answer(blurred, method=sharp_method(pipeline, deconvolve), dtype=dtype, part=watch.part)
+    found = pipeline.answer(
+        blurred,
+        control_points=None if true_points is None else true_points.to(blurred.device),
+        method=sharp_method(pipeline, deconvolve),
+        dtype=dtype,
+        part=watch.part,
+    )
     ends = offsets_at(found.control_points, [-1.0, 1.0], pipeline.trajectory)
     reblurred = pipeline.reblur(pair.sharp.to(blurred.device), found.control_points)
     deblurred = None if found.sharp is None else found.sharp.float().cpu()
@@ -221,7 +243,9 @@ def _score(
 
 
 def _start(asked: Asked) -> Benchmark:
-    return MotionFlowBenchmark(asked.images, asked.limit, asked.line_kernels, asked.deconvolve)
+    return MotionFlowBenchmark(asked.images, asked.limit, asked.line_kernels, asked.deconvolve, asked.true_motion)
 
 
-BENCHMARK = Declaration("bsd-motion-flow", _start, {"line_kernels": "its motions are lines"})
+BENCHMARK = Declaration(
+    "bsd-motion-flow", _start, {"line_kernels": "its motions are lines", "true_motion": "its motion is known"}
+)

@@ -8,7 +8,7 @@ from importlib import import_module
 from pathlib import Path
 
 from ...errors import BadInputError
-from ...exposure.camera_modes import check_camera_mode
+from ...exposure.camera_modes import AUTO, check_camera_mode
 from .base import Asked, Benchmark, Declaration
 
 
@@ -43,6 +43,8 @@ def start(name: str, asked: Asked) -> Benchmark:
         raise BadInputError(
             f"{name} takes no `{option}`; {' and '.join(takers)} {'do' if len(takers) > 1 else 'does'}"
         )
+    if asked.true_motion and asked.camera != AUTO:
+        raise BadInputError(f"`camera` {asked.camera} is for estimated motion; leave it or `true_motion` out")
     for option in declared.needs:
         if option not in given:
             raise BadInputError(f"{name} needs `{option}`: {declared.takes[option]}")
