@@ -65,6 +65,14 @@ def astronaut(sample_photo: Callable[[str], Path]) -> torch.Tensor:
 
 
 @pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of :mod:`tiny_models`, shared by all tests of a worker: none may write there."""
+    from tiny_models import save_tiny_models
+
+    return save_tiny_models(tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture(scope="session")
 def data_dir() -> Path:
     """The folder of research photos; a test that takes it is skipped where ``MOTION_OFFSETS_DATA`` names none."""
     folder = os.environ.get("MOTION_OFFSETS_DATA")

@@ -1,4 +1,4 @@
-"""Two tiny networks whose answers are known."""
+"""Tiny networks whose answers are known."""
 
 from __future__ import annotations
 
@@ -8,16 +8,21 @@ import torch
 
 from motion_offsets import EtrajConfig, EtrajModel, MaDmphnConfig, MaDmphnForImageDeblurring
 
+BRIGHTER = 0.25
+
 
 def save_tiny_models(folder: Path) -> Path:
-    """Write ``motion``, 6 pixels to the right everywhere, and ``sharp``, an unchanged photo."""
+    """Write ``motion``, 6 pixels to the right everywhere, and two deblurrers: ``sharp`` leaves a photo as it is,
+    ``brighter`` adds :data:`BRIGHTER`."""
     torch.manual_seed(0)
     estimator = EtrajModel(EtrajConfig(base_channels=4))
     torch.nn.init.zeros_(estimator.network.head.weight)
     estimator.network.head.bias.data = torch.tensor([-3.0, 0.0, 3.0, 0.0])
     estimator.save_pretrained(folder / "motion")
     deblurrer = MaDmphnForImageDeblurring(MaDmphnConfig(base_channels=4, motion_aware=False))
-    for parameter in deblurrer.networks[0].decoder_lv1.layer24.parameters():
-        torch.nn.init.zeros_(parameter)
-    deblurrer.save_pretrained(folder / "sharp")
+    last = deblurrer.networks[0].decoder_lv1.layer24
+    torch.nn.init.zeros_(last.weight)
+    for name, added in (("sharp", 0.0), ("brighter", BRIGHTER)):
+        torch.nn.init.constant_(last.bias, added)
+        deblurrer.save_pretrained(folder / name)
     return folder

@@ -13,17 +13,11 @@ import pytest
 from click.testing import Result
 from commands import assert_refused, run
 from PIL import Image
-from tiny_models import save_tiny_models
 
 from motion_offsets import __version__
 from motion_offsets.io.video import read_video
 
 SIZE = (70, 51)
-
-
-@pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_tiny_models(tmp_path_factory.mktemp("models"))
 
 
 @pytest.fixture

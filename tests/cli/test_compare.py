@@ -10,25 +10,10 @@ import torch
 from click.testing import Result
 from commands import assert_refused, run
 from PIL import Image, ImageFont
-from tiny_models import save_tiny_models
+from tiny_models import BRIGHTER
 
-from motion_offsets import MaDmphnConfig, MaDmphnForImageDeblurring
 from motion_offsets.evaluation.report.contact_sheet import compare_photo, most_blurred
 from motion_offsets.pipelines.from_names import load_pipeline
-
-BRIGHTER = 0.25
-
-
-@pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """``motion`` and ``sharp`` of :mod:`tiny_models`, and ``brighter``, which adds a constant."""
-    folder = save_tiny_models(tmp_path_factory.mktemp("models"))
-    model = MaDmphnForImageDeblurring(MaDmphnConfig(base_channels=4, motion_aware=False))
-    last = model.networks[0].decoder_lv1.layer24
-    torch.nn.init.zeros_(last.weight)
-    torch.nn.init.constant_(last.bias, BRIGHTER)
-    model.save_pretrained(folder / "brighter")
-    return folder
 
 
 @pytest.fixture
@@ -54,7 +39,7 @@ def pixels_of(path: Path) -> np.ndarray:
         return np.asarray(picture.convert("RGB"))
 
 
-def places(sheet: np.ndarray, part: np.ndarray) -> list[tuple[int, int]]:
+def positions_of(sheet: np.ndarray, part: np.ndarray) -> list[tuple[int, int]]:
     """``(top, left)`` wherever a picture stands in the sheet, to the bit."""
     height, width = part.shape[:2]
     first = (sheet[: len(sheet) - height + 1, : sheet.shape[1] - width + 1] == part[0, 0]).all(-1)
@@ -91,7 +76,7 @@ def test_the_sheet_holds_photo_and_answers_whole_and_the_blurred_part_at_full_si
         pixels = pixels_of(photo)
         patch = pixels[textured[1] : textured[1] + 64, textured[0] : textured[0] + 32]
         # At full size for the photo and the unchanged answer; the paper of the sheet ends the picture.
-        for (y, x), start in zip(places(drawn, patch)[-2:], (12, 504), strict=True):
+        for (y, x), start in zip(positions_of(drawn, patch)[-2:], (12, 504), strict=True):
             column = (drawn[:, x] == 255).all(-1)
             above = y - int(np.nonzero(column[:y])[0].max()) - 1
             below = int(np.nonzero(column[y:])[0].min()) - 1
@@ -105,7 +90,7 @@ def test_the_sheet_holds_photo_and_answers_whole_and_the_blurred_part_at_full_si
             np.testing.assert_allclose(brighter, np.minimum(part + BRIGHTER * 255, 255), atol=1)
     # The small photo's answers stand whole beside it; on the photo itself the part is framed.
     small = pixels_of(photos[1])
-    (whole,) = places(drawn, small)
+    (whole,) = positions_of(drawn, small)
     assert whole[1] == 504
     beside = drawn[whole[0] : whole[0] + 176, 12 : 12 + 96]
     changed = (beside != small).any(-1)

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from commands import run
 from PIL import Image
-from tiny_models import save_tiny_models
 
 from motion_offsets.io.video import read_video
 
@@ -64,8 +63,7 @@ def kind_of(file: Path) -> Any:
         return picture.format, picture.size, getattr(picture, "n_frames", 1)
 
 
-def test_outputs_stay_as_they_were(tmp_path: Path) -> None:
-    models = save_tiny_models(tmp_path / "models")
+def test_outputs_stay_as_they_were(models: Path, tmp_path: Path) -> None:
     motion, sharp = ("--model", models / "motion", "--device", "cpu"), ("--deblurrer", models / "sharp")
     photo, out = tmp_path / "cat.png", tmp_path / "written"
     with Image.open(Path(__file__).parents[2] / "examples" / "cat.png") as picture:

@@ -8,12 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
-from tiny_models import save_tiny_models
+from tiny_models import BRIGHTER
 
 pytest.importorskip("gradio", reason="the web page needs the demo extra")
 
-from motion_offsets import MaDmphnConfig, MaDmphnForImageDeblurring, MaximConfig, MaximForImageDeblurring
+from motion_offsets import MaximConfig, MaximForImageDeblurring
 from motion_offsets.demo import networks
 from motion_offsets.demo.limits import Limits
 from motion_offsets.demo.page import build
@@ -22,19 +21,13 @@ from motion_offsets.errors import BadInputError
 
 MODEL = "etraj-quadratic"
 MEMORY = Limits().memory
-BRIGHTER = 0.25
 
 
 @pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = save_tiny_models(tmp_path_factory.mktemp("models"))
-    model = MaDmphnForImageDeblurring(MaDmphnConfig(base_channels=4, motion_aware=False))
-    last = model.networks[0].decoder_lv1.layer24
-    torch.nn.init.zeros_(last.weight)
-    torch.nn.init.constant_(last.bias, BRIGHTER)
-    model.save_pretrained(folder / "brighter")
-    maxim = MaximForImageDeblurring(MaximConfig(num_stages=1, base_channels=4, block_sizes=(4, 2), num_blocks=1))
-    maxim.save_pretrained(folder / "maxim")
+def maxim(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("networks") / "maxim"
+    model = MaximForImageDeblurring(MaximConfig(num_stages=1, base_channels=4, block_sizes=(4, 2), num_blocks=1))
+    model.save_pretrained(folder)
     return folder
 
 
@@ -77,21 +70,20 @@ def shown(service: Service) -> dict[str, Any]:
     return choice
 
 
-def test_the_page_offers_a_choice_where_there_is_one(models: Path) -> None:
+def test_the_page_offers_a_choice_where_there_is_one(maxim: Path) -> None:
     service = Service(Limits())
     try:
         assert shown(service)["visible"] is False
     finally:
         service.close()
-    maxim = str(models / "maxim")
-    networks.use_deblurrers(["ma-dmphn", maxim])
+    networks.use_deblurrers(["ma-dmphn", str(maxim)])
     service = Service(Limits())
     try:
         choice = shown(service)
         assert choice["visible"] is True
         assert [tuple(each) for each in choice["choices"]] == [
             ("ma-dmphn", "ma-dmphn"),
-            ("Best, slower (maxim)", maxim),
+            ("Best, slower (maxim)", str(maxim)),
         ]
         assert choice["value"] == "ma-dmphn"
     finally:
@@ -99,6 +91,6 @@ def test_the_page_offers_a_choice_where_there_is_one(models: Path) -> None:
     # It may take longer.
     limits = Limits()
     assert networks.longest(limits) == networks.longest(limits, "ma-dmphn") == limits.seconds
-    assert networks.longest(limits, maxim) == limits.slow_seconds > limits.seconds
+    assert networks.longest(limits, str(maxim)) == limits.slow_seconds > limits.seconds
     with pytest.raises(BadInputError, match="deblurrer: unknown; give one of ma-dmphn"):
         networks.longest(limits, "maxim")

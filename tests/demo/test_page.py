@@ -217,7 +217,7 @@ def test_stop_leaves_the_answer_before_as_it_was(open_page: Callable[..., Any], 
     """Both at work and in line."""
     page, other = open_page(), open_page()
     page.locator("#mo-downloads button:enabled").first.wait_for()
-    shown = [page.locator(place).inner_html() for place in ("#mo-summary", "#mo-downloads")]
+    shown = [page.locator(selector).inner_html() for selector in ("#mo-summary", "#mo-downloads")]
     _start(other, large)
     page.locator("#mo-run").click()  # behind the other
     page.locator("#mo-stop").click()
@@ -225,7 +225,7 @@ def test_stop_leaves_the_answer_before_as_it_was(open_page: Callable[..., Any], 
     other.locator("#mo-stop").click()
     other.get_by_text(text.STOPPED).wait_for()
     _run(other, photo)  # whoever was in line would have had their turn before
-    assert [page.locator(place).inner_html() for place in ("#mo-summary", "#mo-downloads")] == shown
+    assert [page.locator(selector).inner_html() for selector in ("#mo-summary", "#mo-downloads")] == shown
     _wait_until_nothing_covers(page)
 
     page.locator("#mo-run").click()
@@ -233,7 +233,7 @@ def test_stop_leaves_the_answer_before_as_it_was(open_page: Callable[..., Any], 
     page.get_by_text(re.compile("|".join(map(re.escape, (text.STEP_MOTION, text.STEP_SHARP))))).first.wait_for()
     page.locator("#mo-stop").click()
     page.get_by_text(text.STOPPED).wait_for()
-    assert [page.locator(place).inner_html() for place in ("#mo-summary", "#mo-downloads")] == shown
+    assert [page.locator(selector).inner_html() for selector in ("#mo-summary", "#mo-downloads")] == shown
     _wait_until_nothing_covers(page)
     page.get_by_role("tab", name="Paths").click()
     page.locator("#mo-paths img").click()

@@ -16,7 +16,6 @@ import numpy as np
 import pytest
 from click.testing import Result
 from PIL import Image
-from tiny_models import save_tiny_models
 from typer.testing import CliRunner
 
 from motion_offsets.cli import app as cli
@@ -24,11 +23,6 @@ from motion_offsets.extraction.manifest import read_manifests
 
 COUNT = 8
 MODULE = "motion_offsets.cli"
-
-
-@pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_tiny_models(tmp_path_factory.mktemp("models"))
 
 
 @pytest.fixture

@@ -14,18 +14,12 @@ import pytest
 from click.testing import Result
 from commands import assert_refused, run
 from PIL import Image
-from tiny_models import save_tiny_models
 
 from motion_offsets import BlurToVideoPipeline, EtrajModel
 from motion_offsets.extraction.manifest import read_manifests
 from motion_offsets.io.images import load_image
 
 SIZE = (48, 40)
-
-
-@pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_tiny_models(tmp_path_factory.mktemp("models"))
 
 
 def save_noise(path: Path, generator: np.random.Generator, size: tuple[int, int] = SIZE) -> Path:

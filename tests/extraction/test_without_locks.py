@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tiny_models import save_tiny_models
 
 SHIM = """
 #include <errno.h>
@@ -68,8 +67,9 @@ def test_the_journal_goes_on_without_its_lock(environment: dict[str, str], tmp_p
     assert said["EIO"].startswith("EIO/manifest.jsonl: cannot be written ("), "a broken disk is another matter"
 
 
-def test_a_batch_says_so_once(environment: dict[str, str], tmp_path: Path, generator: np.random.Generator) -> None:
-    models = save_tiny_models(tmp_path / "models")
+def test_a_batch_says_so_once(
+    environment: dict[str, str], models: Path, tmp_path: Path, generator: np.random.Generator
+) -> None:
     (tmp_path / "photos").mkdir()
     for name in "ab":
         Image.fromarray(generator.integers(0, 256, (40, 48, 3), np.uint8)).save(tmp_path / "photos" / f"{name}.png")

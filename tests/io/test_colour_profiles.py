@@ -233,8 +233,8 @@ def avif(picture: Image.Image, primaries: int, transfer: int) -> bytes:
     buffer = io.BytesIO()
     picture.save(buffer, "AVIF", quality=100, subsampling="4:4:4")
     content = buffer.getvalue()
-    place = content.index(b"colrnclx") + 8
-    return content[:place] + struct.pack(">HH", primaries, transfer) + content[place + 4 :]
+    start = content.index(b"colrnclx") + 8
+    return content[:start] + struct.pack(">HH", primaries, transfer) + content[start + 4 :]
 
 
 def test_code_points(tmp_path, colours):

@@ -116,8 +116,8 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
     assert_refused(run("export", npz, "-o", tmp_path / "gone" / "m.flo"), "gone does not exist")
     (tmp_path / "text.safetensors").write_text("motion")
     assert_refused(run("export", tmp_path / "text.safetensors", "-o", tmp_path / "m.flo"), "holds no motion")
-    described = {"trajectory": "cubic", "num_samples": "15"}
-    save_file({"control_points": torch.zeros(4, 2, 2)}, tmp_path / "four.safetensors", described)
+    header = {"trajectory": "cubic", "num_samples": "15"}
+    save_file({"control_points": torch.zeros(4, 2, 2)}, tmp_path / "four.safetensors", header)
     assert_refused(
         run("export", tmp_path / "four.safetensors", "-o", tmp_path / "m.flo"), "needs finite", "(6, height"
     )

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from tiny_models import save_tiny_models
 from typer.testing import CliRunner
 
 from motion_offsets.cli.app import app
@@ -58,10 +57,11 @@ def test_a_name_that_is_no_text_has_a_seed(odd_name: Path) -> None:
     assert seed_of_name("größe.jpg") == int.from_bytes(hashlib.sha256("größe".encode()).digest()[:16], "big")
 
 
-def test_a_folder_with_such_a_name_is_extracted_whole_and_taken_up(odd_name: Path, tmp_path: Path) -> None:
+def test_a_folder_with_such_a_name_is_extracted_whole_and_taken_up(
+    odd_name: Path, models: Path, tmp_path: Path
+) -> None:
     make(odd_name.with_name("a.jpg"), odd_name.with_name("z.jpg"))
     odd_name.with_name("raw.dng").write_bytes(b"II*\0")
-    models = save_tiny_models(tmp_path / "models")
     used = ["--model", models / "motion", "--deblurrer", models / "sharp", "--device", "cpu", "--frames", 2]
     command = [str(each) for each in ("extract", odd_name.parent, "-o", tmp_path / "out", *used)]
     result = CliRunner().invoke(app, command)

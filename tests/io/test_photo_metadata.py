@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 from commands import run
 from PIL import Image, TiffImagePlugin
-from tiny_models import save_tiny_models
 
 from motion_offsets.io.images import load_array
 from motion_offsets.io.photo_metadata import NO_METADATA, read_metadata
@@ -15,11 +14,6 @@ from motion_offsets.io.photo_sources import EncodedPhoto
 from motion_offsets.io.picture_saving import save_picture
 
 DETAILS, PLACE = 0x8769, 0x8825
-
-
-@pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_tiny_models(tmp_path_factory.mktemp("models"))
 
 
 @pytest.fixture
@@ -48,7 +42,7 @@ def told(path: Path) -> tuple[dict, dict, dict, tuple | None]:
         return dict(exif), exif.get_ifd(DETAILS), exif.get_ifd(PLACE), dpi
 
 
-def check(path: Path, place: bool = True) -> None:
+def check(path: Path, location: bool = True) -> None:
     head, details, where, dpi = told(path)
     assert (head[0x010F], head[0x0110], head[0x0132]) == ("Maker", "Model 1", "2024:05:06 07:08:09")
     assert head.get(0x0112, 1) == 1  # it stands upright now
@@ -56,23 +50,23 @@ def check(path: Path, place: bool = True) -> None:
     assert float(details[0x829A]) == pytest.approx(1 / 25)
     assert details[0xA001] == 1  # sRGB
     assert not {0x927C, 0xA002, 0xA005} & set(details)
-    assert bool(where) == place
-    if place:
+    assert bool(where) == location
+    if location:
         assert (where[1], [float(value) for value in where[4]]) == ("N", [10.0, 45.0, 0.0])
     assert dpi == pytest.approx((300, 300), abs=0.1)
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif"])
-@pytest.mark.parametrize("place", [True, False])
-def test_every_format_keeps_them(photo: Path, tmp_path: Path, suffix: str, place: bool) -> None:
+@pytest.mark.parametrize("location", [True, False])
+def test_every_format_keeps_them(photo: Path, tmp_path: Path, suffix: str, location: bool) -> None:
     for source in (photo, EncodedPhoto("a row", photo.read_bytes())):
         path = tmp_path / f"made{suffix}"
-        save_picture(Image.new("RGB", (32, 48)), path, **read_metadata(source).options(place))
-        check(path, place)
+        save_picture(Image.new("RGB", (32, 48)), path, **read_metadata(source).options(location))
+        check(path, location)
         assert load_array(path).shape == (48, 32, 3)
         check_again = tmp_path / f"again{suffix}"  # what was kept is kept a second time
         save_picture(Image.new("RGB", (32, 48)), check_again, **read_metadata(path).options())
-        check(check_again, place)
+        check(check_again, location)
 
 
 @pytest.mark.parametrize(("told", "read"), [(26, 26.0), (0, None), (65535, None), (None, None)])
@@ -102,10 +96,10 @@ def test_the_commands_keep_them_or_drop_the_place(models: Path, photo: Path, tmp
         check(tmp_path / "kept" / "photo" / name)
     result = run("extract", photo, "-o", tmp_path / "kept", "--frames", 3, "--no-location", "--resume", *both)
     assert result.exit_code == 0, result.output
-    check(tmp_path / "kept" / "photo" / "sharp.png", place=False)  # made again: the flag is one of its settings
+    check(tmp_path / "kept" / "photo" / "sharp.png", location=False)  # made again: the flag is one of its settings
     result = run("deblur", photo, "-o", tmp_path / "sharp.jpg", *both)
     assert result.exit_code == 0, result.output
     check(tmp_path / "sharp.jpg")
     result = run("trajectories", photo, "-o", tmp_path / "drawn.png", "--no-location", "--model", models / "motion")
     assert result.exit_code == 0, result.output
-    check(tmp_path / "drawn.png", place=False)
+    check(tmp_path / "drawn.png", location=False)

@@ -56,8 +56,8 @@ def test_mixing_is_one_matrix_over_a_grid_or_a_block(is_grid: bool) -> None:
     row, column, channel = 3, 1, 2
     rows, columns = ((1, 3), (1, 4)) if is_grid else ((2, 3), (0, 1))
     vector = torch.stack([maps[0, y, x, channel] for y in rows for x in columns])
-    place = [(y, x) for y in rows for x in columns].index((row, column))
-    expected = mixing.weight[place] @ vector + mixing.bias[place]
+    index = [(y, x) for y in rows for x in columns].index((row, column))
+    expected = mixing.weight[index] @ vector + mixing.bias[index]
     torch.testing.assert_close(mixed[0, row, column, channel], expected)
 
 

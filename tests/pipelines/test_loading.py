@@ -7,15 +7,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_models import save_tiny_models
 
 from motion_offsets import BlurToVideoPipeline, EtrajModel, MaDmphnForImageDeblurring
 from motion_offsets.errors import BadInputError
 
 
 @pytest.fixture(scope="module")
-def pipe(tmp_path_factory: pytest.TempPathFactory) -> BlurToVideoPipeline:
-    models = save_tiny_models(tmp_path_factory.mktemp("models"))
+def pipe(models: Path) -> BlurToVideoPipeline:
     made = BlurToVideoPipeline(
         estimator=EtrajModel.from_pretrained(models / "motion"),
         deblurrer=MaDmphnForImageDeblurring.from_pretrained(models / "sharp"),

@@ -86,8 +86,8 @@ def _photos() -> Iterator[Malformed]:
 
 
 def _cut(intact: bytes) -> Iterator[tuple[str, bytes]]:
-    for place in (1, 24, len(intact) // 3, 2 * len(intact) // 3, len(intact) - 3):
-        yield f"cut at {place}", intact[:place]
+    for position in (1, 24, len(intact) // 3, 2 * len(intact) // 3, len(intact) - 3):
+        yield f"cut at {position}", intact[:position]
 
 
 def _flipped(name: str, intact: bytes) -> Iterator[tuple[str, bytes]]:
@@ -99,26 +99,26 @@ def _flipped(name: str, intact: bytes) -> Iterator[tuple[str, bytes]]:
         ("anywhere", 0, len(intact), len(intact) // 20),
     ):
         content = np.frombuffer(intact, np.uint8).copy()
-        places = generator.integers(start, max(start + 1, min(end, len(intact))), count)
-        content[places] ^= generator.integers(1, 256, count, np.uint8)
+        positions = generator.integers(start, max(start + 1, min(end, len(intact))), count)
+        content[positions] ^= generator.integers(1, 256, count, np.uint8)
         yield f"flipped in {what}", content.tobytes()
 
 
 def _resized(intact: bytes) -> Iterator[tuple[str, bytes]]:
     """The width that a head gives, however it is written, as another."""
     for new in _UNUSUAL_SIZES:
-        content, places = bytearray(intact), 0
+        content, replaced = bytearray(intact), False
         for form in (">I", "<I", ">H", "<H"):
-            place = intact.find(struct.pack(form, WIDTH), 0, 400)
-            if place >= 0:
-                struct.pack_into(form, content, place, new)
-                places += 1
+            position = intact.find(struct.pack(form, WIDTH), 0, 400)
+            if position >= 0:
+                struct.pack_into(form, content, position, new)
+                replaced = True
                 break
         text = str(WIDTH).encode()
-        if not places and text in intact[:400]:
+        if not replaced and text in intact[:400]:
             content = bytearray(intact.replace(text, str(new).encode(), 1))
-            places = 1
-        if places:
+            replaced = True
+        if replaced:
             yield f"{new} wide", bytes(content)
 
 
@@ -212,8 +212,8 @@ def _motions() -> Iterator[Malformed]:
         ("num_samples", "14"),
         ("num_samples", "9" * 5000),
     ):
-        described = {"trajectory": "quadratic", "num_samples": "15", key: value}
-        content = save({"control_points": motion.control_points[0]}, metadata=described)
+        header = {"trajectory": "quadratic", "num_samples": "15", key: value}
+        content = save({"control_points": motion.control_points[0]}, metadata=header)
         yield Malformed(f"motion safetensors {key} {value[:8]}", "motion", ".safetensors", _ordered(content))
     intact = _npz(lambda file: save_motion(file, motion, [-1.0, 1.0]))  # type: ignore[arg-type]
     npz = [
@@ -272,30 +272,30 @@ def _changed_archive(intact: bytes) -> Iterator[tuple[str, bytes]]:
     for what, at, value in (("encrypted", 0, 1), ("compressed in an unknown way", 2, 77), ("compressed", 2, 8)):
         content = bytearray(intact)
         for mark, offset in ((local, 6), (central, 8)):
-            place = content.find(mark)
-            while place >= 0:
-                struct.pack_into("<H", content, place + offset + at, value)
-                place = content.find(mark, place + 4)
+            position = content.find(mark)
+            while position >= 0:
+                struct.pack_into("<H", content, position + offset + at, value)
+                position = content.find(mark, position + 4)
         yield what, bytes(content)
 
 
 def _with_zip_checksums(archive: bytes) -> bytes:
     """An archive of stored files whose check sums are those of what it now holds."""
-    content, place = bytearray(archive), archive.find(b"PK\x03\x04")
+    content, position = bytearray(archive), archive.find(b"PK\x03\x04")
     sums = []
-    while place >= 0:
+    while position >= 0:
         size, names, extra = (
-            struct.unpack_from("<I", archive, place + 18)[0],
-            *struct.unpack_from("<HH", archive, place + 26),
+            struct.unpack_from("<I", archive, position + 18)[0],
+            *struct.unpack_from("<HH", archive, position + 26),
         )
-        start = place + 30 + names + extra
+        start = position + 30 + names + extra
         if size == 0xFFFFFFFF:  # zip64, as numpy always writes
-            (size,) = struct.unpack_from("<Q", archive, place + 30 + names + 4)
+            (size,) = struct.unpack_from("<Q", archive, position + 30 + names + 4)
         sums.append(zlib.crc32(archive[start : start + size]))
-        struct.pack_into("<I", content, place + 14, sums[-1])
-        place = archive.find(b"PK\x03\x04", start + size)
-    place = archive.find(b"PK\x01\x02")
+        struct.pack_into("<I", content, position + 14, sums[-1])
+        position = archive.find(b"PK\x03\x04", start + size)
+    position = archive.find(b"PK\x01\x02")
     for checksum in sums:
-        struct.pack_into("<I", content, place + 16, checksum)
-        place = archive.find(b"PK\x01\x02", place + 4)
+        struct.pack_into("<I", content, position + 16, checksum)
+        position = archive.find(b"PK\x01\x02", position + 4)
     return bytes(content)

@@ -22,11 +22,6 @@ with tempfile.TemporaryDirectory() as _folder:
 
 
 @pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_tiny_models(tmp_path_factory.mktemp("models"))
-
-
-@pytest.fixture(scope="module")
 def pipe(models: Path) -> BlurToVideoPipeline:
     return load_pipeline(str(models / "motion"), str(models / "sharp"))
 

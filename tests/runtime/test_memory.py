@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from tiny_models import save_tiny_models
 from typer.testing import CliRunner
 
 from motion_offsets.cli.app import app
@@ -61,8 +60,9 @@ def test_a_bound_for_one_network_alone() -> None:
 
 
 @pytest.mark.parametrize("more", [[], ["--resume"]])
-def test_a_photo_of_60_megapixels_is_refused_before_it_is_decoded(tmp_path: Path, more: list[str]) -> None:
-    models = save_tiny_models(tmp_path / "models")
+def test_a_photo_of_60_megapixels_is_refused_before_it_is_decoded(
+    models: Path, tmp_path: Path, more: list[str]
+) -> None:
     photo = tmp_path / "large.png"
     Image.new("1", (10000, 6000)).save(photo)
     # Its header is whole and its pixels are not: only a photo that is decoded would be called broken.

@@ -69,14 +69,14 @@ def _there_and_back(grey: Sequence[np.ndarray], corners: np.ndarray) -> tuple[li
 def _followed(grey: Sequence[np.ndarray], points: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
     import cv2
 
-    places, found = [points], np.ones(len(points), dtype=bool)
+    positions, found = [points], np.ones(len(points), dtype=bool)
     for one, following in zip(grey[:-1], grey[1:], strict=True):
         moved, status, _ = cv2.calcOpticalFlowPyrLK(
-            one, following, places[-1], np.empty_like(points), winSize=(WINDOW, WINDOW), maxLevel=LEVELS
+            one, following, positions[-1], np.empty_like(points), winSize=(WINDOW, WINDOW), maxLevel=LEVELS
         )
-        places.append(moved)
+        positions.append(moved)
         found &= status[:, 0] == 1
-    return places, found
+    return positions, found
 
 
 def where_valid(tracks: Tensor, valid: Tensor) -> Tensor:
@@ -131,8 +131,8 @@ def track_figures(
     return figures
 
 
-def _read(maps: Tensor, places: Tensor) -> Tensor:
+def _read(maps: Tensor, positions: Tensor) -> Tensor:
     """Values ``(T, M, C)`` of maps ``(T, C, H, W)`` at places ``(T, M, 2)`` in pixels, bilinearly."""
     height, width = maps.shape[2:]
-    grid = 2 * places / torch.tensor([width - 1, height - 1]) - 1
+    grid = 2 * positions / torch.tensor([width - 1, height - 1]) - 1
     return functional.grid_sample(maps, grid[:, :, None], align_corners=True)[..., 0].transpose(1, 2)

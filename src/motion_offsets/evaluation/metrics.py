@@ -2,7 +2,7 @@
 
 Images are ``(B, C, H, W)`` in [0, 1], motion is in pixels; each function returns a float64 value an image, ``(B,)``.
 
-One photo cannot tell a motion from its time reversal, and may answer that question differently in each pixel. Every
+One photo cannot tell a motion from its time reversal, and an estimator may take either in each pixel. Every
 metric against true motion therefore takes, pixel by pixel, the better of the two directions of time.
 """
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ..errors import BadInputError
-from .precision import without_autocast
+from .full_precision import without_autocast
 from .sampling import forward_mode, sample, sample_by_index, second_derivative
 
 try:

@@ -52,9 +52,9 @@ def sample_by_index(image: Tensor, across: Tensor, down: Tensor, padding_mode: s
         for lower, share_y in ((0, 1 - lower_share), (1, lower_share)):
             column, row = columns + right, rows + lower
             inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
-            place = row.clamp(0, height - 1) * width + column.clamp(0, width - 1)
-            place = place.flatten(1)[:, None].expand(-1, image.shape[1], -1)
-            value = pixels.gather(2, place).unflatten(2, across.shape[1:])
+            index = row.clamp(0, height - 1) * width + column.clamp(0, width - 1)
+            index = index.flatten(1)[:, None].expand(-1, image.shape[1], -1)
+            value = pixels.gather(2, index).unflatten(2, across.shape[1:])
             total = total + value * (share_x * share_y * inside)[:, None]
     return total
 

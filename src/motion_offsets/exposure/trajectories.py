@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ..errors import BadInputError
-from .precision import without_autocast
+from .full_precision import without_autocast
 
 TRAJECTORIES = ("zero-constraint", "linear", "bidirectional-linear", "quadratic", "cubic")
 MOST_SAMPLES = 63

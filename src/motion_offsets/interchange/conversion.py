@@ -260,10 +260,10 @@ def _dmphn_files(folder: Path) -> dict[tuple[str, int, int], Path]:
         match = _DMPHN_FILE.fullmatch(file.name)
         if match is None:
             continue
-        place = (match[1], int(match[2] or 1), int(match[3]))
-        if place in found:
-            raise BadInputError(f"{folder}: holds both {found[place].name} and {file.name}; give one checkpoint alone")
-        found[place] = file
+        part = (match[1], int(match[2] or 1), int(match[3]))
+        if part in found:
+            raise BadInputError(f"{folder}: holds both {found[part].name} and {file.name}; give one checkpoint alone")
+        found[part] = file
     if not found:
         raise BadInputError(
             f"{folder}: holds no published weights; give a folder with DMPHN's encoder_lv1.pkl (of a stack: "

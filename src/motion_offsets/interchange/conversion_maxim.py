@@ -138,17 +138,17 @@ def _published_weights(file: Path, graph: GraphModel) -> dict[tuple[str, str], n
     for name, weight in graph.weights.items():
         if weight.dtype != np.float32 or weight.ndim == 0:
             continue
-        place = _place(users[name])
-        if place is None and weight.size == 1:  # a number of the arithmetic of resizing
+        parameter = _parameter(users[name])
+        if parameter is None and weight.size == 1:  # a number of the arithmetic of resizing
             continue
-        if place is None or place in found:
+        if parameter is None or parameter in found:
             ops = ", ".join(f"{node.get('op')} {node.get('name')}" for node in users[name]) or "nothing"
             raise BadInputError(f"{file}: is not MAXIM's graph (its weight {name} goes into {ops})")
-        found[place] = weight
+        found[parameter] = weight
     return found
 
 
-def _place(users: list[dict[str, Any]]) -> tuple[str, str] | None:
+def _parameter(users: list[dict[str, Any]]) -> tuple[str, str] | None:
     role = _ROLES.get(users[0]["op"]) if len(users) == 1 else None
     if role is None:
         return None

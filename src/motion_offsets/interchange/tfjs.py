@@ -67,15 +67,15 @@ def read_graph_model(file: Path) -> GraphModel:
 
 def _read_group(file: Path, paths: list[str], entries: list[dict[str, Any]]) -> dict[str, np.ndarray]:
     try:
-        places = [(entry["name"], _stored_type(entry), tuple(entry["shape"]), entry) for entry in entries]
-        sizes = [np.dtype(kind).itemsize * math.prod(shape) for _, kind, shape, _ in places]
+        listed = [(entry["name"], _stored_type(entry), tuple(entry["shape"]), entry) for entry in entries]
+        sizes = [np.dtype(kind).itemsize * math.prod(shape) for _, kind, shape, _ in listed]
     except (KeyError, TypeError) as error:
         raise BadInputError(
             f"{file}: lists weights in a way that is not known ({type(error).__name__} {error})"
         ) from None
     data = _join_shards(file, paths, sum(sizes))
     weights, offset = {}, 0
-    for (name, kind, shape, entry), size in zip(places, sizes, strict=True):
+    for (name, kind, shape, entry), size in zip(listed, sizes, strict=True):
         values = np.frombuffer(data, kind, math.prod(shape), offset).reshape(shape)
         weights[name] = _dequantised(values, entry)
         offset += size

@@ -123,22 +123,22 @@ def _start_of_file(image: Image.Image) -> bytes:
     file = getattr(image, "fp", None)
     if file is None or getattr(file, "closed", False):
         return b""
-    place = file.tell()
+    position = file.tell()
     file.seek(0)
     start = file.read(_SEARCHED)
-    file.seek(place)
+    file.seek(position)
     return start
 
 
 def _png_chunk(start: bytes, wanted: bytes) -> bytes | None:
-    place = 8
-    while place + 8 <= len(start):
-        length, kind = struct.unpack_from(">I4s", start, place)
+    position = 8
+    while position + 8 <= len(start):
+        length, kind = struct.unpack_from(">I4s", start, position)
         if kind == wanted:
-            return start[place + 8 : place + 8 + length]
+            return start[position + 8 : position + 8 + length]
         if kind == b"IDAT":
             return None
-        place += 12 + length
+        position += 12 + length
     return None
 
 
@@ -146,9 +146,9 @@ def _nclx(start: bytes) -> bytes | None:
     """The code points, a byte each, of the first nclx box among the properties of a file's pictures."""
     inside, path = (0, len(start)), (b"meta", b"iprp", b"ipco", b"colr")
     for kind in path:
-        found = [place for place in _boxes(start, *inside) if place[0] == kind]
+        found = [box for box in _boxes(start, *inside) if box[0] == kind]
         if kind == b"colr":
-            found = [place for place in found if start[place[1] : place[1] + 4] == b"nclx"]
+            found = [box for box in found if start[box[1] : box[1] + 4] == b"nclx"]
         if not found:
             return None
         _, begin, end = found[0]
@@ -157,19 +157,19 @@ def _nclx(start: bytes) -> bytes | None:
     return bytes((primaries & 255, transfer & 255))
 
 
-def _boxes(data: bytes, place: int, end: int) -> list[tuple[bytes, int, int]]:
+def _boxes(data: bytes, position: int, end: int) -> list[tuple[bytes, int, int]]:
     """Kind, begin and end of what the boxes of ISO's base media format hold."""
     found = []
-    while place + 8 <= end:
-        size, kind = struct.unpack_from(">I4s", data, place)
+    while position + 8 <= end:
+        size, kind = struct.unpack_from(">I4s", data, position)
         header = 8
-        if size == 1 and place + 16 <= end:
-            size, header = struct.unpack_from(">Q", data, place + 8)[0], 16
-        size = end - place if size == 0 else size
+        if size == 1 and position + 16 <= end:
+            size, header = struct.unpack_from(">Q", data, position + 8)[0], 16
+        size = end - position if size == 0 else size
         if size < header:
             break
-        found.append((kind, place + header, min(place + size, end)))
-        place += size
+        found.append((kind, position + header, min(position + size, end)))
+        position += size
     return found
 
 

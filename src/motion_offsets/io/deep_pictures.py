@@ -72,10 +72,10 @@ def _content(file: Any) -> bytes:
 
 
 def _read_png(image: Image.Image, file: Any) -> DeepPicture | None:
-    place = file.tell()
+    position = file.tell()
     file.seek(24)
     bits = file.read(1)
-    file.seek(place)
+    file.seek(position)
     if bits != b"\x10":
         return None
     values = imagecodecs.png_decode(_content(file))

@@ -106,10 +106,10 @@ def _is_raw(image: Image.Image) -> bool:
     file = getattr(image, "fp", None)
     if file is None:  # loaded already
         return False
-    place = file.tell()
+    position = file.tell()
     file.seek(_CR2_MARK_AT)
     mark = file.read(len(_CR2_MARK))
-    file.seek(place)
+    file.seek(position)
     return mark == _CR2_MARK
 
 

@@ -63,8 +63,8 @@ def read_motion(path: Path) -> SavedMotion:
         raise BadInputError(f"{path}: no such file; give a .safetensors that export wrote")
     try:
         with safe_open(path, framework="pt") as file:
-            described = file.metadata() or {}
-        return _motion(load(path.read_bytes()), described)
+            header = file.metadata() or {}
+        return _motion(load(path.read_bytes()), header)
     except (SafetensorError, KeyError, ValueError, TypeError, OSError) as error:
         if isinstance(error, BadInputError):
             raise BadInputError(f"{path}: {error}") from None
@@ -126,8 +126,8 @@ def read_flo(path: Path) -> Tensor:
 
 def motion_to_bytes(motion: SavedMotion) -> bytes:
     """Motion as the bytes of a safetensors file: ``control_points`` ``(2K, H, W)``, and what they mean as metadata."""
-    described = {"trajectory": motion.trajectory, "num_samples": str(motion.num_samples), "units": "pixels, dx and dy"}
-    return save({FIELD: motion.control_points[0].contiguous()}, metadata=described)
+    header = {"trajectory": motion.trajectory, "num_samples": str(motion.num_samples), "units": "pixels, dx and dy"}
+    return save({FIELD: motion.control_points[0].contiguous()}, metadata=header)
 
 
 def motion_to_row(motion: SavedMotion) -> dict[str, Any]:
@@ -155,9 +155,9 @@ def motion_features() -> dict[str, Any]:
     return {COLUMN: Value("large_binary"), "trajectory": Value("string"), "num_samples": Value("int32")}
 
 
-def _motion(tensors: Mapping[str, Tensor], described: Mapping[str, Any]) -> SavedMotion:
-    points, trajectory = tensors[FIELD].float(), described["trajectory"]
-    num_samples = check_num_samples(int(described["num_samples"]))
+def _motion(tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> SavedMotion:
+    points, trajectory = tensors[FIELD].float(), header["trajectory"]
+    num_samples = check_num_samples(int(header["num_samples"]))
     expected = 2 * num_control_points(trajectory, num_samples)
     if not _is_motion(points, expected):
         raise BadInputError(

@@ -70,9 +70,9 @@ def _kept(exif: Image.Exif, location: bool) -> bytes:
         details.pop(tag, None)
     if details:
         made[_EXIF_IFD] = {**details, _COLOR_SPACE: _SRGB}
-    place = dict(exif.get_ifd(_GPS_IFD)) if location else {}
-    if place:
-        made[_GPS_IFD] = place
+    gps = dict(exif.get_ifd(_GPS_IFD)) if location else {}
+    if gps:
+        made[_GPS_IFD] = gps
     return made.tobytes() if len(made) else b""
 
 

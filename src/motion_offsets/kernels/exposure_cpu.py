@@ -171,9 +171,9 @@ def _backward_points(image, sizes, points, layout, basis, repeat, margin, bounds
                     across = splat(parts[sample + _TWO * samples]) * (upper + splat(parts[sample + samples]) * drop)
                     down = splat(parts[sample + _THREE * samples]) * (drop * (left + splat(parts[sample]) * slant))
                     if identity:
-                        place = target + n * _TWO * area
-                        grad_points[place] += total(across * grad_x)
-                        grad_points[place + area] += total(down * grad_y)
+                        index = target + n * _TWO * area
+                        grad_points[index] += total(across * grad_x)
+                        grad_points[index + area] += total(down * grad_y)
                     else:
                         c1, c2 = splat(basis[n, 0]), splat(basis[n, 1])
                         x1, y1 = x1 + c1 * across, y1 + c1 * down

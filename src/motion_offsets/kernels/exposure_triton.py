@@ -110,11 +110,11 @@ def _cell(at, last, ZEROS: tl.constexpr):
 
 
 @triton.jit
-def _pixel(plane, place, inside, ZEROS: tl.constexpr):
+def _pixel(plane, pixel, inside, ZEROS: tl.constexpr):
     if ZEROS:
-        return tl.load(plane + place, mask=inside, other=0.0).to(tl.float32)
+        return tl.load(plane + pixel, mask=inside, other=0.0).to(tl.float32)
     else:
-        return tl.load(plane + place).to(tl.float32)
+        return tl.load(plane + pixel).to(tl.float32)
 
 
 @tuned(_SHAPES, _KEY)
@@ -143,8 +143,8 @@ def _forward(
 ):
     group, b, x, y = _tile(batch, height, width, BLOCK_Y, BLOCK_X)
     live = (x < width) & (y < height)
-    place, area, image_area = y * width + x, height * width, rows * columns
-    points += b * (2 * POINTS) * area + place
+    pixel, area, image_area = y * width + x, height * width, rows * columns
+    points += b * (2 * POINTS) * area + pixel
     x1, y1 = _point(points, area, live, POINTS, 0)
     x2, y2 = _point(points, area, live, POINTS, 1)
     x3, y3 = _point(points, area, live, POINTS, 2)
@@ -182,7 +182,7 @@ def _forward(
                 sum2 += value
             else:
                 sum3 += value
-    target = out + (b * channels + channel) * area + place
+    target = out + (b * channels + channel) * area + pixel
     kind = out.dtype.element_ty
     tl.store(target, (sum0 * scale).to(kind), mask=live)
     if CHANNELS > 1:
@@ -205,8 +205,8 @@ def _gradient(grad, channel, INDEX: tl.constexpr, channels, area, live, scale, C
 
 
 @triton.jit
-def _add(plane, place, value, inside):
-    tl.atomic_add(plane + place, value, mask=inside, sem="relaxed")
+def _add(plane, pixel, value, inside):
+    tl.atomic_add(plane + pixel, value, mask=inside, sem="relaxed")
 
 
 @triton.jit
@@ -263,14 +263,14 @@ def _backward(
 ):
     group, b, x, y = _tile(batch, height, width, BLOCK_Y, BLOCK_X)
     live = (x < width) & (y < height)
-    place, area, image_area = y * width + x, height * width, rows * columns
-    points += b * (2 * POINTS) * area + place
-    grad_points += (group * batch + b) * (2 * POINTS) * area + place
+    pixel, area, image_area = y * width + x, height * width, rows * columns
+    points += b * (2 * POINTS) * area + pixel
+    grad_points += (group * batch + b) * (2 * POINTS) * area + pixel
     x1, y1 = _point(points, area, live, POINTS, 0)
     x2, y2 = _point(points, area, live, POINTS, 1)
     x3, y3 = _point(points, area, live, POINTS, 2)
     channel = group * CHANNELS
-    grad += (b * channels + channel) * area + place
+    grad += (b * channels + channel) * area + pixel
     g0 = _gradient(grad, channel, 0, channels, area, live, scale, CHANNELS)
     g1 = _gradient(grad, channel, 1, channels, area, live, scale, CHANNELS)
     g2 = _gradient(grad, channel, 2, channels, area, live, scale, CHANNELS)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from ..exposure.precision import without_autocast
+from ..exposure.full_precision import without_autocast
 
 CELL = 4  # side, pixels, of what one prediction stands for
 NEIGHBOURS = 9

@@ -16,8 +16,8 @@ from transformers.utils import ModelOutput
 from ..errors import BadInputError
 from ..exposure.blur import expose
 from ..exposure.doubled_angle import from_doubled_angle
+from ..exposure.full_precision import without_autocast
 from ..exposure.losses import ms_ssim_loss, reconstruction_loss, regularization_loss, total_variation_loss
-from ..exposure.precision import without_autocast
 from ..exposure.trajectories import offsets_at, sample_times, trajectory_basis, weigh
 from .configuration_etraj import EtrajConfig
 from .etraj_pyramid import PyramidNetwork, space_to_depth

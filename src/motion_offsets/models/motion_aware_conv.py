@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..errors import BadInputError
-from ..exposure.precision import autocast_type, without_autocast
+from ..exposure.full_precision import autocast_type, without_autocast
 from ..exposure.sampling import forward_mode, sample, sample_by_index, second_derivative
 
 try:

@@ -28,8 +28,8 @@ from ..io.atomic import bytes_of, put_in_place, write_errors, write_picture
 from ..runtime.allocation import keep_freed_memory
 from .building import build_stage
 from .config_files import read_options
+from .mixed_precision import faster_precision
 from .options import TrainingOptions
-from .precision import faster_precision
 from .readiness import check_room, check_surroundings, make_repository, room_wanted
 from .saving import (
     METRICS_FILE,

@@ -55,7 +55,7 @@ class ParameterGroup:
 
 @dataclass
 class ValidationCase:
-    """A question: ``(1, 3, H, W)`` pictures in [0, 1], and the true displacement ``(1, 2, H, W)`` if it is known."""
+    """One photo: ``(1, 3, H, W)`` pictures in [0, 1], and the true displacement ``(1, 2, H, W)`` if it is known."""
 
     blurred: Tensor
     sharp: Tensor

@@ -109,9 +109,9 @@ def test_frames_of_a_phone_held_upright_are_turned(tmp_path, frames):
     path = write_video(frames, tmp_path / "phone.mp4", 240)
     data = bytearray(path.read_bytes())
     # The track's matrix, nine numbers of 32 bits: a quarter turn clockwise, which takes right to down, down to left.
-    place = data.index(b"tkhd") + 44
-    assert struct.unpack_from(">5i", data, place) == (0x10000, 0, 0, 0, 0x10000)
-    struct.pack_into(">5i", data, place, 0, 0x10000, 0, -0x10000, 0)
+    matrix = data.index(b"tkhd") + 44
+    assert struct.unpack_from(">5i", data, matrix) == (0x10000, 0, 0, 0, 0x10000)
+    struct.pack_into(">5i", data, matrix, 0, 0x10000, 0, -0x10000, 0)
     path.write_bytes(data)
     found, _ = windows(path)
     assert_same(found[0].frames, [np.rot90(frame, -1) for frame in frames[:7]])

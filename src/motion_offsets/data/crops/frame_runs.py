@@ -105,9 +105,9 @@ def _frames(source: Path, min_fps: float) -> Iterator[tuple[bool, str, np.ndarra
     if source.is_dir() or source.suffix.lower() == ".zip":
         tree = FileTree(source)
         for _, run in frame_runs(str(source), tree, "train"):
-            for place, (_, name) in enumerate(run):
+            for position, (_, name) in enumerate(run):
                 photo = EncodedPhoto(f"{source}/{name}", tree.read(name))
-                yield place == 0, photo.name, np.asarray(load_image(photo))
+                yield position == 0, photo.name, np.asarray(load_image(photo))
     elif source.exists():
         for number, (begins, pixels) in enumerate(video_frames(source, min_fps)):
             yield begins, f"{source}: frame {number}", pixels

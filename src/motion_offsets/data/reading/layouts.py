@@ -106,11 +106,11 @@ def pairs_by_role(source: str, names: Sequence[str], split: str, gamma: bool) ->
     Raises:
         BadInputError: the split is not there, a picture has no partner or two.
     """
-    placed = [(name, _place(name, gamma)) for name in names]
-    chosen = of_split(source, [(place.split, (name, place)) for name, place in placed if place], split)
+    assigned = [(name, _role_folder(name, gamma)) for name in names]
+    chosen = of_split(source, [(folder.split, (name, folder)) for name, folder in assigned if folder], split)
     found: dict[tuple[str, ...], Partners] = {}
-    for name, place in chosen:
-        getattr(found.setdefault(place.key, Partners()), place.role).append(name)
+    for name, folder in chosen:
+        getattr(found.setdefault(folder.key, Partners()), folder.role).append(name)
     _check_partners(source, found, gamma)
     numbers = numbered(list(found))
     return sorted(
@@ -156,7 +156,7 @@ def numbered(keys: Iterable[tuple[str, ...]]) -> dict[tuple[str, ...], tuple[str
     return result
 
 
-def _place(name: str, gamma: bool) -> RoleFolder | None:
+def _role_folder(name: str, gamma: bool) -> RoleFolder | None:
     *folders, filename = name.split("/")
     stem = _ROLE_IN_STEM.sub("", filename.rpartition(".")[0])
     for depth in range(len(folders)):  # the outermost: a sequence inside of it may be called "input"

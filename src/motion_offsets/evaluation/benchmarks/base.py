@@ -47,7 +47,7 @@ def photos_of(images: str | os.PathLike[str], limit: int | None) -> list[Path]:
 
 @dataclass(frozen=True)
 class Example:
-    """One question with its answer, to draw pictures of.
+    """One test case with its answer, to draw pictures of.
 
     Args:
         blurred: ``(1, 3, H, W)`` in [0, 1].
@@ -118,7 +118,7 @@ class Declaration:
 
 
 class Benchmark(Protocol):
-    """Questions with known answers, by number: what a run goes through, alone or with a share of the numbers."""
+    """Test cases with known answers, by number: what a run goes through, alone or with a share of the numbers."""
 
     rows_each: int
     """Rows that one number gives."""

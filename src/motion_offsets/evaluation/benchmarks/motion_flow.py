@@ -100,7 +100,7 @@ def score_motion(pair: MotionFlowPair, displacement: Tensor, reblurred: Tensor) 
     """Figures of an estimated motion.
 
     Args:
-        pair: the question.
+        pair: the photo, with its true motion and sharp frame.
         displacement: ``(1, 2, H, W)``, the offset at t = 1 less that at t = -1.
         reblurred: ``(1, 3, H, W)``, what the motion makes of the true sharp frame.
     """
