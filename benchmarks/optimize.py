@@ -2,8 +2,8 @@
 
     python benchmarks/optimize.py [--width 1280 --height 720 --frames 15 --rounds 5 --threads 2 --compile]
 
-Estimator, deblurrer (given the motion) and a whole extraction: motion, sharp frame, one direction of time, and every
-frame. On CUDA times are those of CUDA events. The last line is one JSON object.
+Estimator, deblurrer (given the motion) and a whole extraction, which are both and every frame, by the steps that
+``pipe.answer`` reports. On CUDA the device is waited for after each step. The last line is one JSON object.
 """
 
 from __future__ import annotations
@@ -11,15 +11,13 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import time
-from collections.abc import Callable
 
 import torch
+from extraction import STEPS, extract
 from torch import Tensor
 
 from motion_offsets import BlurToVideoPipeline
-from motion_offsets.exposure.trajectories import align_time
-from motion_offsets.pipelines.blur_to_video import frame_times
+from motion_offsets.evaluation.benchmarks.costs import Stopwatch
 from motion_offsets.runtime.allocation import keep_freed_memory
 from motion_offsets.runtime.devices import pick_device
 
@@ -27,37 +25,12 @@ AIMS_MS = {"estimator": 1.5, "deblurrer": 8.0, "extraction": 12.0}  # issue: an 
 WARM_UP = 5  # calls that compile, record CUDA graphs and allocate
 
 
-def steps(pipe: BlurToVideoPipeline, image: Tensor, frames: int) -> dict[str, Callable[[], object]]:
-    """What is timed, by name."""
-    given = pipe.estimate(image)
-    times = frame_times(frames)
-
-    def extraction() -> None:
-        points = pipe.estimate(image)
-        sharp = pipe.deblur(image, points if pipe.estimators_agree else None)
-        for _ in pipe.frames(sharp, align_time(points, pipe.trajectory), times):
-            pass
-
-    return {
-        "estimator": lambda: pipe.estimate(image),
-        "deblurrer": lambda: pipe.deblur(image, given),
-        "extraction": extraction,
-    }
-
-
-def milliseconds(call: Callable[[], object], device: torch.device) -> float:
-    """Time of one call: between CUDA events, or on the clock."""
-    if device.type != "cuda":
-        start = time.perf_counter()
-        call()
-        return 1e3 * (time.perf_counter() - start)
-    before, after = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-    torch.cuda.synchronize()
-    before.record()
-    call()
-    after.record()
-    torch.cuda.synchronize()
-    return before.elapsed_time(after)
+def milliseconds(pipe: BlurToVideoPipeline, image: Tensor, frames: int) -> dict[str, float]:
+    """Of the estimator, the deblurrer and a whole extraction, in one answer."""
+    watch = Stopwatch(pipe.device)
+    extract(pipe, image, frames, watch, share_offsets=True, camera="off")
+    spent = {name: 1e3 * watch.seconds[step] for name, step in (("estimator", "motion"), ("deblurrer", "sharp frame"))}
+    return {**spent, "extraction": 1e3 * sum(watch.seconds[step] for step in STEPS)}
 
 
 def main() -> None:
@@ -78,22 +51,21 @@ def main() -> None:
     fast.optimize(compile=True if arguments.compile else None)
     image = torch.rand(1, 3, arguments.height, arguments.width).to(device)
     warm_up = WARM_UP if device.type == "cuda" else 1
-    calls = {"plain": steps(plain, image, arguments.frames), "optimized": steps(fast, image, arguments.frames)}
+    taken: dict[str, list[dict[str, float]]] = {"plain": [], "optimized": []}
+    for number in range(arguments.rounds + warm_up):
+        for name, pipe in (("plain", plain), ("optimized", fast)):
+            if device.type == "cpu":  # what the process does with freed memory is part of it
+                keep_freed_memory(name == "optimized")
+                milliseconds(pipe, image, arguments.frames)
+            spent = milliseconds(pipe, image, arguments.frames)
+            if number >= warm_up:
+                taken[name].append(spent)
     rows = {}
-    for step in calls["plain"]:
-        taken: dict[str, list[float]] = {name: [] for name in calls}
-        for number in range(arguments.rounds + warm_up):
-            for name, each in calls.items():
-                if device.type == "cpu":  # what the process does with freed memory is part of it
-                    keep_freed_memory(name == "optimized")
-                    each[step]()
-                spent = milliseconds(each[step], device)
-                if number >= warm_up:
-                    taken[name].append(spent)
-        row = {name: round(statistics.median(values), 2) for name, values in taken.items()}
+    for step, aim in AIMS_MS.items():
+        row = {name: round(statistics.median(each[step] for each in spent), 2) for name, spent in taken.items()}
         rows[step] = {**row, "ratio": round(row["plain"] / row["optimized"], 2)}
         if device.type == "cuda":
-            rows[step]["aim"] = AIMS_MS[step]
+            rows[step]["aim"] = aim
         print(f"{step}: {rows[step]}", flush=True)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} threads"
     size = f"{arguments.width}x{arguments.height}"

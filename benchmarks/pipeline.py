@@ -3,8 +3,9 @@
     python benchmarks/pipeline.py [--width 1280 --height 720 --frames 15 --repeats 3 --threads 2]
 
 Both run in this process, in turns, after a warm-up of each; medians are compared. An extraction is: decode the photo,
-estimate the motion, deblur, turn the motion one way in time, and warp every frame, all with the bundled models. What
-it takes to check the answer's consistency and to encode the clip is timed apart. The pipeline runs as the command line
+estimate the motion, the camera's with it, deblur, and warp every frame, all with the bundled models, in the steps that
+``pipe.answer`` reports. What it takes to turn the motion one way in time, to check the answer's consistency and to
+encode the clip is timed apart. The pipeline runs as the command line
 runs it, with freed memory kept (``motion_offsets.runtime.allocation``); the plain network both in a process
 as it is, and so (``alike``). It is DMPHN 1-2-4 as published, without motion-aware convolutions, in our code and so in
 the channels-last layout, on a CPU the faster one; the levels of the bundled deblurrer are printed beside
@@ -17,20 +18,20 @@ import argparse
 import json
 import statistics
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from extraction import STEPS, extract
 from PIL import Image
-from timing import peak_mb
+from timing import peak_mb, seconds_of
 
 from motion_offsets import BlurToVideoPipeline, MaDmphnConfig, MaDmphnForImageDeblurring
-from motion_offsets.exposure.trajectories import align_time
+from motion_offsets.evaluation.benchmarks.costs import Stopwatch
 from motion_offsets.io.video import write_video
-from motion_offsets.pipelines.blur_to_video import frame_times
+from motion_offsets.pipelines.output import frame_times
 from motion_offsets.runtime.allocation import keep_freed_memory
 from motion_offsets.runtime.devices import pick_dtype
 
@@ -39,31 +40,16 @@ Laps = dict[str, float]
 
 def extraction(pipe: BlurToVideoPipeline, photo: Path, frames: int, dtype: torch.dtype | None, folder: Path) -> Laps:
     """Seconds of each step of one extraction."""
-    laps: Laps = {}
-    start = time.perf_counter()
-
-    def lap(name: str) -> None:
-        nonlocal start
-        laps[name] = time.perf_counter() - start
-        start = time.perf_counter()
-
-    pixel_values = pipe.preprocess(str(photo))
-    lap("decode")
-    control_points = pipe.estimate(pixel_values, dtype=dtype)
-    lap("offsets")
-    sharp = pipe.deblur(pixel_values, control_points if pipe.estimators_agree else None, dtype=dtype)
-    lap("deblurring")
-    control_points = align_time(control_points, pipe.trajectory)
-    lap("align_time")
-    for _ in pipe.frames(sharp, control_points, frame_times(frames)):
-        pass
-    lap("frames")
-    pipe.assess(pixel_values, sharp, pipe.reblur(sharp, control_points), control_points)
-    lap("consistency")
-    pictures = (pipe.post_process(frame)[0] for frame in pipe.frames(sharp, control_points, frame_times(frames)))
-    write_video(pictures, folder / "video.mp4")
-    lap("frames_and_video")
-    return laps
+    watch = Stopwatch(pipe.device)
+    with watch.part("decode"):
+        pixel_values = pipe.preprocess(str(photo))
+    answer = extract(pipe, pixel_values, frames, watch, dtype=dtype)
+    sharp, points = answer.sharp, answer.control_points
+    assert sharp is not None
+    with watch.part("frames and video"):
+        pictures = (pipe.post_process(frame)[0] for frame in pipe.frames(sharp, points, frame_times(frames)))
+        write_video(pictures, folder / "video.mp4")
+    return watch.seconds
 
 
 def plain_dmphn() -> Callable[[torch.Tensor], Any]:
@@ -74,9 +60,7 @@ def plain_dmphn() -> Callable[[torch.Tensor], Any]:
 def forward_seconds(network: Callable[[torch.Tensor], Any], pixel_values: torch.Tensor) -> float:
     """Seconds of the second of two calls: the first takes hold of its memory."""
     network(pixel_values)
-    start = time.perf_counter()
-    network(pixel_values)
-    return time.perf_counter() - start
+    return seconds_of(lambda: network(pixel_values))
 
 
 def main() -> None:
@@ -119,8 +103,7 @@ def main() -> None:
             steps = ", ".join(f"{name} {value:.3f}" for name, value in laps.items())
             print(f"round {round_number}: {steps}; DMPHN {seconds:.3f} s", flush=True)
     medians = {name: round(statistics.median(laps[name] for laps in extracted), 3) for name in extracted[0]}
-    apart = ("consistency", "frames_and_video")
-    ours = statistics.median(sum(laps[name] for name in laps if name not in apart) for laps in extracted)
+    ours = statistics.median(sum(laps[name] for name in ("decode", *STEPS)) for laps in extracted)
     plain, alike = statistics.median(forwards), statistics.median(forwards_alike)
     result = {
         "size": f"{arguments.width}x{arguments.height}",

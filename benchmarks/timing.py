@@ -11,15 +11,33 @@ from collections.abc import Callable, Mapping
 import torch
 
 
-def medians(calls: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """Median seconds of each call over the rounds; within a round the calls take turns."""
+def seconds_of(call: Callable[[], object]) -> float:
+    """Seconds of one call, by the clock."""
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+def medians(
+    calls: Mapping[str, Callable[[], object]],
+    rounds: int,
+    warm_up: int = 1,
+    seconds: Callable[[Callable[[], object]], float] = seconds_of,
+) -> dict[str, float]:
+    """Median seconds of each call over the rounds; within a round the calls take turns.
+
+    Args:
+        calls: what is timed, by name.
+        rounds: that count.
+        warm_up: rounds before these, which compile and allocate.
+        seconds: how a call is timed.
+    """
     times: dict[str, list[float]] = {name: [] for name in calls}
-    for number in range(rounds + 1):
+    for number in range(warm_up + rounds):
         for name, call in calls.items():
-            start = time.perf_counter()
-            call()
-            if number:  # the first round compiles and allocates
-                times[name].append(time.perf_counter() - start)
+            spent = seconds(call)
+            if number >= warm_up:
+                times[name].append(spent)
     return {name: statistics.median(values) for name, values in times.items()}
 
 
@@ -35,20 +53,19 @@ def gpu_medians(calls: Mapping[str, Callable[[], object]], rounds: int) -> dict[
     Before each call a quarter of a gigabyte is cleared: this empties the cache of what the last call left in it, and
     keeps the GPU busy while Python prepares the call, so that the time is the GPU's and not Python's.
     """
-    times: dict[str, list[float]] = {name: [] for name in calls}
     sweep = torch.empty(1 << 28, dtype=torch.int8, device="cuda")
-    for number in range(rounds + 3):
-        for name, call in calls.items():
-            start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-            for _ in range(40):
-                sweep.zero_()
-            start.record()
-            call()
-            end.record()
-            end.synchronize()
-            if number >= 3:  # the first rounds compile, choose the shapes of blocks and allocate
-                times[name].append(start.elapsed_time(end) / 1e3)
-    return {name: statistics.median(values) for name, values in times.items()}
+
+    def seconds(call: Callable[[], object]) -> float:
+        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        for _ in range(40):
+            sweep.zero_()
+        start.record()
+        call()
+        end.record()
+        end.synchronize()
+        return start.elapsed_time(end) / 1e3
+
+    return medians(calls, rounds, warm_up=3, seconds=seconds)
 
 
 def copy_bandwidth() -> float:

@@ -2,44 +2,43 @@
 
 from __future__ import annotations
 
+import io
 import os
 import struct
-import subprocess
-import sys
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
+from threading import Thread
 
 import pytest
 from PIL import Image
+
+from motion_offsets.cli.app import app
 
 fcntl = pytest.importorskip("fcntl", reason="Windows has other terminals")
 pty, termios = pytest.importorskip("pty"), pytest.importorskip("termios")
 
 
 def _on_a_terminal(*arguments: object) -> tuple[str, str]:
-    """Standard output, a pipe, and standard error, a terminal."""
+    """Standard output of a command in this process, and what it shows on standard error, a terminal."""
     terminal, standard_error = pty.openpty()
     fcntl.ioctl(standard_error, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 120, 0, 0))  # rows and columns
-    with subprocess.Popen(
-        [sys.executable, "-m", "motion_offsets", *map(str, arguments)],
-        stdout=subprocess.PIPE,
-        stderr=standard_error,
-        text=True,
-    ) as process:
-        os.close(standard_error)
-        seen = b""
-        while True:
-            try:
-                part = os.read(terminal, 4096)
-            except OSError:  # the command has ended, and with it the terminal
-                break
-            if not part:
-                break
+    seen = bytearray()
+    reader = Thread(target=_read_to_its_end, args=(terminal, seen))
+    reader.start()
+    try:
+        with os.fdopen(standard_error, "w") as error, redirect_stderr(error), redirect_stdout(io.StringIO()) as said:
+            code = app([*map(str, arguments)], standalone_mode=False)
+    finally:
+        reader.join()
+        os.close(terminal)
+    assert not code, seen.decode()
+    return said.getvalue(), seen.decode()
+
+
+def _read_to_its_end(terminal: int, seen: bytearray) -> None:
+    with suppress(OSError):  # that is how a terminal says that nobody writes to it any more
+        while part := os.read(terminal, 4096):
             seen += part
-        assert process.stdout is not None
-        said = process.stdout.read()
-    os.close(terminal)
-    assert process.returncode == 0, seen.decode()
-    return said, seen.decode()
 
 
 @pytest.mark.parametrize(

@@ -215,19 +215,6 @@ def test_the_pipeline_loads_without_the_package(hub: Hub, client: Client) -> Non
     assert len(hub.requests) < 200  # diffusers asks several times for each file of code
 
 
-def test_the_script_of_the_guide(hub: Hub, client: Client, tmp_path: Path) -> None:
-    """As a newcomer pastes it: load, run on a photo, push under one's own name, load that."""
-    section = (ROOT / "docs" / "guides" / "hub.md").read_text()
-    (script,) = [code for code in re.findall(r"```python\n(.*?)```", section, re.DOTALL) if "push_to_hub" in code]
-    with Image.open(ROOT / "examples" / "cat.png") as photo:
-        photo.convert("RGB").crop((100, 100, 196, 180)).save(tmp_path / "photo.jpg")
-    client(script.replace("your-name", "alice"), HF_TOKEN="alices")
-    with Image.open(tmp_path / "sharp.png") as sharp:
-        assert sharp.size == (96, 80)
-    pushed = hub.head("alice/blur-to-video")
-    assert {"README.md", "model_index.json", "pipeline.py", "estimator/model.safetensors"} < pushed.keys()
-
-
 PUSH = """
 from motion_offsets import EtrajConfig, EtrajModel, MotionOffsetsImageProcessor
 
@@ -236,8 +223,18 @@ MotionOffsetsImageProcessor().save_pretrained("pushed", push_to_hub=True, repo_i
 """
 
 
-def test_saving_with_push_to_hub_uploads_the_code(hub: Hub, client: Client) -> None:
-    client(PUSH, HF_TOKEN="alices")
+def test_what_people_push(hub: Hub, client: Client, tmp_path: Path) -> None:
+    """The guide's script as a newcomer pastes it: load, run on a photo, push under one's own name, load that; and
+    ``save_pretrained`` with ``push_to_hub``, which uploads the code. One process does both."""
+    section = (ROOT / "docs" / "guides" / "hub.md").read_text()
+    (script,) = [code for code in re.findall(r"```python\n(.*?)```", section, re.DOTALL) if "push_to_hub" in code]
+    with Image.open(ROOT / "examples" / "cat.png") as photo:
+        photo.convert("RGB").crop((100, 100, 196, 180)).save(tmp_path / "photo.jpg")
+    client(f"{script.replace('your-name', 'alice')}\n{PUSH}", HF_TOKEN="alices")
+    with Image.open(tmp_path / "sharp.png") as sharp:
+        assert sharp.size == (96, 80)
+    pushed = hub.head("alice/blur-to-video")
+    assert {"README.md", "model_index.json", "pipeline.py", "estimator/model.safetensors"} < pushed.keys()
     pushed = hub.head("alice/pushed").keys()
     assert {"config.json", "model.safetensors", "modeling_etraj.py", "trajectories.py"} < pushed
     assert {"preprocessor_config.json", "image_processing_motion_offsets.py"} < pushed

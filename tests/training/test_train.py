@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 import signal
-import subprocess
 import sys
 from pathlib import Path
 
@@ -18,11 +17,10 @@ from safetensors.torch import load_file
 
 pytest.importorskip("accelerate", reason="the extra `train` is not installed")
 
+from file_limits import files_up_to
 from launching import (
-    ENVIRONMENT,
     ESTIMATOR,
     TINY,
-    TRAIN,
     finished,
     logged,
     run_here,
@@ -274,10 +272,8 @@ def test_a_run_killed_before_its_first_checkpoint_starts_again(photos: Path, tmp
 
 def test_a_disk_that_takes_no_more_stops_the_run_in_one_line(photos: Path, tmp_path: Path) -> None:
     common = ["--images", photos, *TINY, *ESTIMATOR, "--steps", "2", "--checkpoint_every", "1"]
-    command = [sys.executable, TRAIN / "train.py", *common, "--output_dir", tmp_path]
-    limited = ["bash", "-c", 'ulimit -f 20; exec "$@"', "bash", *(str(word) for word in command)]
-    environment = {**ENVIRONMENT, "PYTHONDONTWRITEBYTECODE": "1"}
-    done = subprocess.run(limited, capture_output=True, text=True, env=environment, check=False, timeout=300)
+    with files_up_to(20 * 1024):
+        done = train_here(*common, "--output_dir", tmp_path)
     assert done.returncode == 2
     line = done.stderr.strip().splitlines()[-1]
     assert f"train.py: {tmp_path / 'checkpoints'}: cannot be written (" in line
