@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from motion_offsets.evaluation.report.paper import (
+from motion_offsets.evaluation.paper import (
     PAPER_GOPRO_DEBLUR,
     PAPER_GOPRO_REBLUR,
     PAPER_TABLE_2,

@@ -27,10 +27,10 @@ from ..runtime.devices import pick_device, pick_dtype
 from ..version import versions
 from .benchmarks.base import Asked, Benchmark, Progress, run_benchmark
 from .benchmarks.costs import size_figures
-from .benchmarks.registry import BENCHMARKS, start
+from .benchmarks.registry import BENCHMARKS, start, to_markdown
 from .benchmarks.sharp_frame import DECONVOLUTION, NO_DEBLURRER
 from .metrics import ssim
-from .report.tables import LOSS_TERMS, to_markdown
+from .tables import LOSS_TERMS
 
 if TYPE_CHECKING:
     from ..pipelines.blur_to_video import BlurToVideoPipeline

@@ -105,6 +105,8 @@ class Declaration:
     Args:
         name: what a run calls it.
         start: makes it from what is asked.
+        tables: the parts of a run's result as Markdown: sentences, and tables beside the paper's figures or beside
+            what doing nothing scores.
         takes: the fields of :class:`Asked` that it takes besides ``images`` and ``limit``, and what for.
         needs: those of them that it cannot do without.
         needs_sharp_frames: whether there is nothing to measure without a deblurrer.
@@ -112,6 +114,7 @@ class Declaration:
 
     name: str
     start: Callable[[Asked], Benchmark]
+    tables: Callable[[dict[str, Any]], list[str]]
     takes: Mapping[str, str] = field(default_factory=dict)
     needs: tuple[str, ...] = ()
     needs_sharp_frames: bool = False
@@ -140,6 +143,27 @@ class Benchmark(Protocol):
     def figures(self, rows: Sequence[Row]) -> dict[str, Any]:
         """What all rows say together, in whatever order they were computed but given in the order of the numbers."""
         ...
+
+
+class OfPhotos:
+    """What benchmarks of a folder of sharp photos share: their numbers are the photos, in the order of their names.
+
+    Args:
+        images: the folder.
+        limit: take only this number of photos, from the first.
+
+    Raises:
+        BadInputError: no folder, no photo in it, or a limit below 1.
+    """
+
+    def __init__(self, images: str | os.PathLike[str], limit: int | None = None):
+        self.photos = photos_of(images, limit)
+
+    def __len__(self) -> int:
+        return len(self.photos)
+
+    def name(self, number: int) -> str:
+        return self.photos[number].name
 
 
 def rows_of(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ...data.reading.layouts import split_of_folders
+from ..tables import markdown_table, shared_tables
 from .base import Asked, Benchmark, Declaration, Row
 from .pairs import PairsBenchmark
 
@@ -28,9 +29,22 @@ class GivenPairsBenchmark(PairsBenchmark):
         return {**found, "deblur_gain": mean, "deblur_gain_lowest": lowest, "deblur_losses": losses}
 
 
+def _tables(result: dict[str, Any]) -> list[str]:
+    reblur: list[tuple[Any, ...]] = [("", "reblur PSNR", "reblur SSIM")]
+    reblur.append((f"ours, {result['model']}", result["reblur_psnr"], result["reblur_ssim"]))
+    reblur.append(("no motion at all", result["reblur_psnr_zero"], result["reblur_ssim_zero"]))
+    deblur: list[tuple[Any, ...]] = [("", "PSNR", "SSIM", "mean gain", "lowest gain")]
+    if result["deblurrer"] is not None:
+        gains = (result["deblur_gain"], result["deblur_gain_lowest"])
+        deblur.append((f"ours, {result['deblurrer']}", result["deblur_psnr"], result["deblur_ssim"], *gains))
+    deblur.append(("blurred", result["blurred_psnr"], result["blurred_ssim"], 0.0, 0.0))
+    own = [f"pairs: {result['images']}.", markdown_table(reblur), markdown_table(deblur)]
+    return [*own, *shared_tables(result)]
+
+
 def _start(asked: Asked) -> Benchmark:
     own = split_of_folders([Path(asked.images).name])[0] or "train"
     return GivenPairsBenchmark(asked.images, asked.limit, split=own, deconvolve=asked.deconvolve)
 
 
-BENCHMARK = Declaration("pairs", _start, {})
+BENCHMARK = Declaration("pairs", _start, _tables)

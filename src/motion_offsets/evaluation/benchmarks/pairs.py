@@ -16,11 +16,13 @@ from torch import Tensor
 
 from ...data.reading.pairs import load_pairs
 from ...data.reading.sequences import load_sequences
-from ...errors import BadInputError
+from ...errors import BadInputError, counted
 from ...exposure.trajectories import offsets_at, sample_times
 from ..feature_tracks import check_opencv, follow_features, track_figures
 from ..flat_regions import flat_regions, mean_length
 from ..metrics import psnr, ssim, video_psnr
+from ..paper import GOPRO_TEST_PAIRS, PAPER_GOPRO_DEBLUR, PAPER_GOPRO_REBLUR, QUOTED_GOPRO_DEBLUR, QUOTED_GOPRO_REBLUR
+from ..tables import LOSS_TERMS, cell, difference, markdown_table, shared_tables
 from .base import Asked, Benchmark, Declaration, Example, Row, Score, data_sha256, image_sha256, means
 from .costs import Stopwatch
 from .sharp_frame import sharp_method
@@ -166,10 +168,63 @@ def _score_frames(pair: Example, answer: _Answer) -> dict[str, float | None]:
     return scores
 
 
+def _tables(result: dict[str, Any]) -> list[str]:
+    ours = (f"ours, {result['model']}", result["reblur_psnr"], result["reblur_ssim"])
+    reblur: list[tuple[Any, ...]] = [
+        ("", "reblur PSNR", "reblur SSIM"),
+        *QUOTED_GOPRO_REBLUR,
+        *PAPER_GOPRO_REBLUR,
+        ours,
+    ]
+    paper = {name.removeprefix("paper, "): row for name, *row in PAPER_GOPRO_REBLUR}.get(_paper_row(result))
+    if paper is not None:
+        reblur.append((f"ours less the paper's {_paper_row(result)}", *map(difference, ours[1:], paper)))
+    reblur.append(("no motion at all", result["blurred_psnr"], result["blurred_ssim"]))
+    deblur: list[tuple[Any, ...]] = [("", "PSNR", "SSIM"), *QUOTED_GOPRO_DEBLUR, *PAPER_GOPRO_DEBLUR]
+    if result["deblurrer"] is not None:
+        ours = (f"ours, {result['deblurrer']}", result["deblur_psnr"], result["deblur_ssim"])
+        deblur.append(ours)
+        name = f"MA-DMPHN {result.get('deblurrer_trajectory')}"
+        paper = {name.removeprefix("paper, "): row for name, *row in PAPER_GOPRO_DEBLUR}.get(name)
+        if paper is not None:
+            deblur.append((f"ours less the paper's {name}", *map(difference, ours[1:], paper)))
+    deblur.append(("blurred", result["blurred_psnr"], result["blurred_ssim"]))
+    whole = result["images"] == GOPRO_TEST_PAIRS and result["tracks"] is None
+    part = "" if whole else " They are not GoPro's test set: the rows do not compare."
+    if result["tracks"] is None:
+        clips = "These pairs come without their frames, so there are no feature tracks and no clips to compare."
+    else:
+        clips = _clip_table(result)
+    return [
+        f"gopro: {counted(result['images'], 'pair')}.{part}",
+        markdown_table(reblur),
+        f"Estimated displacements are {cell('', result['motion_length'])} px long on average.",
+        markdown_table(deblur),
+        *shared_tables(result, clips),
+    ]
+
+
+def _clip_table(result: dict[str, Any]) -> str:
+    """Fig. 8 in figures."""
+    rows: list[tuple[Any, ...]] = [("", "video PSNR"), ("ours", result["video_psnr"])]
+    rows.append(("the photo repeated", result["video_psnr_blurred"]))
+    rows.append(("the deblurred frame repeated", result["video_psnr_repeated"]))
+    return markdown_table(rows)
+
+
+def _paper_row(result: dict[str, Any]) -> str:
+    """The row of the paper's Tables 2-4 whose estimator is like ours."""
+    samples = result["num_samples"]
+    name = result["trajectory"] if samples == 15 else f"{result['trajectory']}, N = {samples}"
+    weights = result.get("loss_weights", {})
+    left_out = [LOSS_TERMS[term] for term, weight in weights.items() if not weight]
+    return f"{name} without {' and '.join(left_out)} loss" if left_out else name
+
+
 def _start(asked: Asked) -> Benchmark:
     if asked.window is not None:
         check_opencv()
     return PairsBenchmark(asked.images, asked.limit, window=asked.window, deconvolve=asked.deconvolve)
 
 
-BENCHMARK = Declaration("gopro", _start, {"window": "number of frames that its blur is made of"})
+BENCHMARK = Declaration("gopro", _start, _tables, {"window": "number of frames that its blur is made of"})

@@ -6,6 +6,7 @@ import pkgutil
 from dataclasses import fields
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from ...errors import BadInputError
 from ...exposure.camera_modes import AUTO, check_camera_mode
@@ -59,3 +60,8 @@ def start(name: str, asked: Asked) -> Benchmark:
                 "`deblurrer`"
             )
     return declared.start(asked)
+
+
+def to_markdown(result: dict[str, Any]) -> str:
+    """A run's result as its benchmark's Markdown tables."""
+    return "\n\n".join(DECLARED[result["benchmark"]].tables(result))

@@ -18,21 +18,22 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 from torch.nn import functional
 
-from ...errors import BadInputError
+from ...errors import BadInputError, counted
 from ...exposure.consistency import MAX_PSNR
 from ..metrics import psnr
+from ..tables import markdown_table, runtime_table, size_table
 from .base import (
     Asked,
     Benchmark,
     Declaration,
     Example,
+    OfPhotos,
     Row,
     Score,
     data_sha256,
     image_sha256,
     means,
     photo_generator,
-    photos_of,
 )
 from .costs import Stopwatch
 from .sharp_frame import sharp_method
@@ -108,7 +109,7 @@ def unblurred_picture(photo: Tensor, kind: str, name: str) -> Tensor:
     return torch.from_numpy(levels).permute(2, 0, 1)[None].float()
 
 
-class UnblurredBenchmark:
+class UnblurredBenchmark(OfPhotos):
     """``unblurred`` on a folder of sharp photos, four pictures each.
 
     Args:
@@ -130,13 +131,8 @@ class UnblurredBenchmark:
         safe: bool = False,
         deconvolve: bool = False,
     ):
-        self.photos, self.safe, self.deconvolve = photos_of(images, limit), safe, deconvolve
-
-    def __len__(self) -> int:
-        return len(self.photos)
-
-    def name(self, number: int) -> str:
-        return self.photos[number].name
+        super().__init__(images, limit)
+        self.safe, self.deconvolve = safe, deconvolve
 
     def scores(self, number: int, pipeline: BlurToVideoPipeline, dtype: torch.dtype | None) -> Iterator[Score]:
         photo = pipeline.preprocess(self.photos[number]).float().cpu()
@@ -201,10 +197,33 @@ def overshoot(deblurred: Tensor, given: Tensor) -> float:
     return float(beyond.any(1).float().mean())
 
 
+UNBLURRED_COLUMNS = (
+    "unchanged_psnr",
+    "unchanged_psnr_lowest",
+    "left_alone",
+    "overshoot",
+    "colour_shift",
+    "motion_length",
+)
+
+
+def _tables(result: dict[str, Any]) -> list[str]:
+    header = ("", "PSNR against the input", "the lowest PSNR", "left alone, %", "beyond their surroundings, %")
+    rows: list[tuple[Any, ...]] = [(*header, "colour shift, levels", "motion, px")]
+    for kind in KINDS:
+        psnr, lowest, alone, beyond, shift, length = (result[f"{kind}_{name}"] for name in UNBLURRED_COLUMNS)
+        rows.append((kind, psnr, lowest, 100 * alone, 100 * beyond, shift, length))
+    table = (
+        f"unblurred: {counted(result['images'], 'sharp photo')}, as they are, with noise, at night, and in a "
+        f"screenshot; left alone: at least {LEFT_ALONE:.0f} dB.\n\n" + markdown_table(rows)
+    )
+    return [table, runtime_table(result), size_table(result)]
+
+
 def _start(asked: Asked) -> Benchmark:
     return UnblurredBenchmark(asked.images, asked.limit, asked.safe, asked.deconvolve)
 
 
 BENCHMARK = Declaration(
-    "unblurred", _start, {"safe": "it blends the photo with a sharp frame"}, needs_sharp_frames=True
+    "unblurred", _start, _tables, {"safe": "it blends the photo with a sharp frame"}, needs_sharp_frames=True
 )
