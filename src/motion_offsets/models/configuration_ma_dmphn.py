@@ -1,12 +1,13 @@
 """Configuration of the motion-aware DMPHN deblurrer (section 5.1); DMPHN and stack(n)-DMPHN are configs of it."""
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from transformers import PreTrainedConfig
 
 from ..errors import BadInputError
+from .carried_estimator import CarriedEstimatorMixin
 from .config_checks import is_integer, is_number, require
-from .configuration_etraj import EtrajConfig, is_estimator
+from .configuration_etraj import is_estimator
 from .hub import BundledNamesMixin
 from .remote_code import SavedWithCodeMixin
 
@@ -16,7 +17,7 @@ TAPS = 9
 PADDING_MODES = ("zeros", "border")
 
 
-class MaDmphnConfig(BundledNamesMixin, SavedWithCodeMixin, PreTrainedConfig):
+class MaDmphnConfig(CarriedEstimatorMixin, BundledNamesMixin, SavedWithCodeMixin, PreTrainedConfig):
     r"""Configuration of [`MaDmphnForImageDeblurring`]. The defaults are the paper's MA-DMPHN.
 
     DMPHN is `MaDmphnConfig(motion_aware=False, residual_output=False)`, stack(4)-DMPHN the same with `num_stacks=4`.
@@ -47,6 +48,7 @@ class MaDmphnConfig(BundledNamesMixin, SavedWithCodeMixin, PreTrainedConfig):
 
     model_type = "ma-dmphn"
     auto_class_name: ClassVar[str] = "AutoConfig"
+    tuple_fields: ClassVar[tuple[str, ...]] = ("levels", "motion_aware_stages", "tap_times")
 
     levels: tuple[int, ...] | list[int] = (1, 2, 4)
     num_stacks: int = 1
@@ -58,25 +60,6 @@ class MaDmphnConfig(BundledNamesMixin, SavedWithCodeMixin, PreTrainedConfig):
     motion_padding_mode: str = "zeros"
     residual_output: bool = True
     estimator_config: dict | PreTrainedConfig | None = None
-
-    def __post_init__(self, **kwargs: Any) -> None:
-        for name in ("levels", "motion_aware_stages", "tap_times"):  # JSON knows no tuples
-            if isinstance(getattr(self, name), list):
-                setattr(self, name, tuple(getattr(self, name)))
-        if isinstance(self.estimator_config, dict):
-            self.estimator_config = EtrajConfig(**self.estimator_config)
-        self._check_values()
-        super().__post_init__(**kwargs)
-
-    def to_diff_dict(self) -> dict[str, Any]:
-        """What `config.json` holds; of the estimator, only what describes it, not where its weights came from."""
-        written = super().to_diff_dict()
-        if isinstance(self.estimator_config, PreTrainedConfig):
-            estimator = self.estimator_config.to_diff_dict()
-            for name in ("transformers_version", "architectures", "dtype", "auto_map"):  # the deblurrer has its own
-                estimator.pop(name, None)
-            written["estimator_config"] = estimator
-        return written
 
     def _check_values(self) -> None:
         require(self, "levels", self.levels in LEVELS, f"must be one of {', '.join(map(str, LEVELS))}")

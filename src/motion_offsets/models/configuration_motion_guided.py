@@ -6,15 +6,16 @@ from transformers import PreTrainedConfig
 
 from ..errors import BadInputError
 from ..exposure.trajectories import check_num_samples, num_control_points
+from .carried_estimator import CarriedEstimatorMixin
 from .config_checks import is_integer, is_number, require
-from .configuration_etraj import EtrajConfig, is_estimator
+from .configuration_etraj import is_estimator
 from .hub import BundledNamesMixin
 from .remote_code import SavedWithCodeMixin
 
 PADDING_MODES = ("zeros", "border")
 
 
-class MotionGuidedConfig(BundledNamesMixin, SavedWithCodeMixin, PreTrainedConfig):
+class MotionGuidedConfig(CarriedEstimatorMixin, BundledNamesMixin, SavedWithCodeMixin, PreTrainedConfig):
     r"""Configuration of [`MotionGuidedForImageDeblurring`].
 
     Args:
@@ -46,6 +47,13 @@ class MotionGuidedConfig(BundledNamesMixin, SavedWithCodeMixin, PreTrainedConfig
 
     model_type = "motion-guided"
     auto_class_name: ClassVar[str] = "AutoConfig"
+    tuple_fields: ClassVar[tuple[str, ...]] = (
+        "widths",
+        "encoder_blocks",
+        "decoder_blocks",
+        "deconvolution_steps",
+        "path_distances",
+    )
 
     widths: tuple[int, ...] | list[int] = (32, 64, 96, 128)
     encoder_blocks: tuple[int, ...] | list[int] = (0, 1, 2, 4)
@@ -58,25 +66,6 @@ class MotionGuidedConfig(BundledNamesMixin, SavedWithCodeMixin, PreTrainedConfig
     num_samples: int = 15
     padding_mode: str = "border"
     estimator_config: dict | PreTrainedConfig | None = None
-
-    def __post_init__(self, **kwargs: Any) -> None:
-        for name in ("widths", "encoder_blocks", "decoder_blocks", "deconvolution_steps", "path_distances"):
-            if isinstance(getattr(self, name), list):
-                setattr(self, name, tuple(getattr(self, name)))
-        if isinstance(self.estimator_config, dict):
-            self.estimator_config = EtrajConfig(**self.estimator_config)
-        self._check_values()
-        super().__post_init__(**kwargs)
-
-    def to_diff_dict(self) -> dict[str, Any]:
-        """What `config.json` holds; of the estimator, only what describes it, not where its weights came from."""
-        written = super().to_diff_dict()
-        if isinstance(self.estimator_config, PreTrainedConfig):
-            estimator = self.estimator_config.to_diff_dict()
-            for name in ("transformers_version", "architectures", "dtype", "auto_map"):  # the deblurrer has its own
-                estimator.pop(name, None)
-            written["estimator_config"] = estimator
-        return written
 
     @property
     def num_control_points(self) -> int:

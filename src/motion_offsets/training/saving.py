@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +15,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from ..errors import BadInputError
-from ..io.atomic import whole_checkpoint
+from ..io.atomic import whole_checkpoint, whole_file
 from ..models.hub_errors import hub_errors
 from ..publishing.cards import eval_results
 from .options import TrainingOptions
@@ -45,9 +44,8 @@ def forget_after(log: Path, step: int) -> None:
         return
     told = log.read_text(encoding="utf-8").splitlines(keepends=True)
     kept = [line for line in told if line.endswith("\n") and json.loads(line)["step"] <= step]
-    partial = log.with_name(f".partial-{log.name}")
-    partial.write_text("".join(kept), encoding="utf-8")
-    os.replace(partial, log)
+    with whole_file(log) as partial:
+        partial.write_text("".join(kept), encoding="utf-8")
 
 
 def config_record(model: PreTrainedModel) -> dict[str, Any]:

@@ -92,6 +92,7 @@ FLAT = {
     "REDS": ("train/train_blur/000/00000012.png", "train/train_sharp/000/00000012.png", "000", 12),
     "RealBlur": ("RealBlur-J/scene001/blur/blur_3.png", "RealBlur-J/scene001/gt/gt_3.png", "RealBlur-J/scene001", 3),
     "without splits, two suffixes": ("lq/street/7.bmp", "hq/street/7.png", "street", 7),
+    "JPEG 2000": ("lq/street/8.jp2", "hq/street/8.png", "street", 8),
     "without numbers": ("Blurred/car.png", "GT/car.tif", "", 0),
 }
 

@@ -16,6 +16,7 @@ from torch.utils.data import Dataset
 from tqdm.auto import tqdm
 
 from ...errors import BadInputError
+from ...io.atomic import put_in_place
 from .augmentation import half_plane
 
 # What a crop is kept as: pictures and masks in 8 bits, offsets in half precision (1/32 of a pixel at 64 pixels).
@@ -88,7 +89,7 @@ def render_crops(source: Dataset, folder: Path, made_of: Mapping[str, Any]) -> N
         partial.mkdir(parents=True)
         _write(source, partial)
         (partial / _RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-        partial.rename(folder)
+        put_in_place(partial, folder)
     except OSError as error:
         raise BadInputError(
             f"{folder}: crops cannot be written there ({error.strerror or error}); give a folder with room for them"

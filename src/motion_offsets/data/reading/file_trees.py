@@ -16,9 +16,11 @@ from PIL import Image
 
 from ...errors import BadInputError
 from ...io.main_picture import select_main_picture
+from ...io.photo_files import PHOTO_SUFFIXES
 from ...io.photo_sources import DECODER_ERRORS
 
-PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm")
+# What `datasets` decodes, which knows Pillow alone; no animations.
+PICTURE_SUFFIXES = tuple(suffix for suffix in PHOTO_SUFFIXES if suffix not in (".heic", ".heif", ".gif"))
 MOST_FAULTS_SHOWN = 5
 _ORIENTATION = 0x0112
 _TURNED_BY_QUARTERS = (5, 6, 7, 8)
