@@ -10,9 +10,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from transformers import AutoModel
 
 from motion_offsets import BlurToVideoPipeline, EtrajConfig, MotionOffsetsImageProcessor
+from motion_offsets.models.carried_estimator import CarriedEstimatorMixin
 from motion_offsets.models.hub import bundled_models
 from motion_offsets.models.registry import MODELS
 from motion_offsets.models.remote_code import flattened
@@ -21,6 +23,7 @@ SMALL = {
     "etraj": {"base_channels": 4},
     "ma-dmphn": {"base_channels": 4, "levels": (1,)},
     "motion-guided": {"widths": (4, 4), "encoder_blocks": (0, 1), "decoder_blocks": (1,)},
+    "maxim": {"base_channels": 4, "block_sizes": (4, 2, 2), "num_stages": 1, "num_blocks": 1},
 }
 HIDDEN = """
 import sys
@@ -35,9 +38,17 @@ sys.meta_path.insert(0, Absent())
 LOAD = """
 import json, sys
 import torch
-from transformers import AutoConfig, AutoModel
+from transformers import AutoConfig, AutoImageProcessor, AutoModel
 
-for folder in sys.argv[1:]:
+processor, photo, *folders = sys.argv[1:]
+try:
+    loaded = AutoImageProcessor.from_pretrained(processor, trust_remote_code=True, backend="pil")
+    shape = list(loaded(torch.rand(3, 24, 32))["pixel_values"].shape)
+    print(json.dumps([type(loaded).__module__.partition(".")[0], loaded.max_pixels, shape]))
+except ImportError as error:  # the Auto class of transformers 5.17 always needs torchvision
+    assert "requires the Torchvision library" in str(error), error
+    print(json.dumps("needs torchvision"))
+for folder in folders:
     config = AutoConfig.from_pretrained(folder, trust_remote_code=True)
     model = AutoModel.from_pretrained(folder, trust_remote_code=True).eval()
     model.save_pretrained(folder + "-again")
@@ -48,6 +59,8 @@ for folder in sys.argv[1:]:
         "estimator": getattr(model, "estimator", None) is not None,
         "weights": [float(sum(value.double().sum() for value in one.state_dict().values())) for one in (model, again)],
     }))
+    with torch.no_grad():
+        torch.save(model(torch.load(photo)).to_tuple()[0], folder + "/answer.pt")
 """
 
 
@@ -69,22 +82,33 @@ def test_the_code_of_a_pipeline_has_one_file_of_each_name() -> None:
 @pytest.mark.parametrize("hidden", [True, False], ids=["without the package", "beside the package"])
 def test_folders_load_with_their_own_code(hidden: bool, tmp_path: Path) -> None:
     """All in one process; deblurrers with their estimators, whose config used to be taken for another class's."""
-    totals = {}
+    totals, answers, photo = {}, {}, torch.rand(1, 3, 24, 32)
+    torch.save(photo, tmp_path / "photo.pt")
+    MotionOffsetsImageProcessor(max_pixels=1000).save_pretrained(tmp_path / "processor")
     for kind, values in SMALL.items():
-        estimator = {"estimator_config": EtrajConfig(base_channels=4)} if MODELS[kind].deblurs else {}
-        model = MODELS[kind].model_class()(MODELS[kind].config_class()(**values, **estimator))
+        config_class = MODELS[kind].config_class()
+        carries = issubclass(config_class, CarriedEstimatorMixin)
+        estimator = {"estimator_config": EtrajConfig(base_channels=4)} if carries else {}
+        model = MODELS[kind].model_class()(config_class(**values, **estimator)).eval()
+        with torch.no_grad():
+            for parameter in model.parameters():  # layers that begin as zeros would hide others
+                parameter.add_(0.01 * torch.randn_like(parameter))
+            answers[kind] = model(photo).to_tuple()[0]
         model.save_pretrained(tmp_path / kind)
         totals[kind] = float(sum(value.double().sum() for value in model.state_dict().values()))
     environment = {**os.environ, "HF_MODULES_CACHE": str(tmp_path / "modules"), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-c", HIDDEN * hidden + LOAD, *(str(tmp_path / kind) for kind in SMALL)]
+    given = [tmp_path / name for name in ("processor", "photo.pt", *SMALL)]
+    command = [sys.executable, "-c", HIDDEN * hidden + LOAD, *map(str, given)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
-    loaded = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    processor, *loaded = [json.loads(line) for line in done.stdout.splitlines() if line[0] in '{["']
+    assert processor in ("needs torchvision", ["transformers_modules", 1000, [1, 3, 24, 32]])
     for (kind, total), said in zip(totals.items(), loaded, strict=True):
         assert said["module"] == "transformers_modules", kind
         assert said["one_config_class"], kind
-        assert said["estimator"] == MODELS[kind].deblurs, kind
+        assert said["estimator"] == issubclass(MODELS[kind].config_class(), CarriedEstimatorMixin), kind
         assert said["weights"] == pytest.approx([total, total]), kind
+        torch.testing.assert_close(torch.load(tmp_path / kind / "answer.pt"), answers[kind])
 
 
 @pytest.mark.parametrize(
