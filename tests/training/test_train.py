@@ -21,7 +21,6 @@ from file_limits import files_up_to
 from launching import (
     ESTIMATOR,
     TINY,
-    finished,
     logged,
     run_here,
     said_until,
@@ -291,15 +290,19 @@ def test_another_models_checkpoint_is_refused(photos: Path, tmp_path: Path) -> N
         run_here(*other, "--batch_size", "3")
 
 
+@pytest.mark.usefixtures("_precision_of_its_own")
 def test_bfloat16_trains(photos: Path, tmp_path: Path) -> None:
     common = ["--images", photos, "--validation_images", photos, *TINY, *ESTIMATOR, "--steps", "2"]
-    finished(*common, "--mixed_precision", "bf16", "--output_dir", tmp_path)  # which a process decides once
+    run = run_here(*common, "--mixed_precision", "bf16", "--output_dir", tmp_path)
+    assert run.accelerator.mixed_precision == "bf16"
     assert logged(tmp_path)[-1]["validation_reblur_psnr"] > 10
 
 
+@pytest.mark.usefixtures("_precision_of_its_own")
 def test_auto_precision_is_measured_and_recorded(photos: Path, tmp_path: Path) -> None:
     common = ["--images", photos, *TINY, *ESTIMATOR, "--steps", "2"]
-    done = finished(*common, "--mixed_precision", "auto", "--output_dir", tmp_path)
+    done = train_here(*common, "--mixed_precision", "auto", "--output_dir", tmp_path)
+    assert done.returncode == 0, done.stderr
     chosen = re.search(r"mixed_precision auto: (no|bf16) \(a step of 2 crops: no (\S+) s, bf16 (\S+) s\)", done.stderr)
     assert chosen is not None
     seconds = {"no": float(chosen[2]), "bf16": float(chosen[3])}
