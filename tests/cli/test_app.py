@@ -15,6 +15,8 @@ from commands import assert_refused, run
 from PIL import Image
 
 from motion_offsets import __version__
+from motion_offsets.cli.reporting import BAD_INPUT, report, say
+from motion_offsets.errors import BadInputError
 from motion_offsets.io.video import read_video
 
 SIZE = (70, 51)
@@ -265,3 +267,12 @@ def test_version_and_help() -> None:
     assert run("--version").stdout.strip() == f"motion-offsets {__version__}"
     for command in ("extract", "deblur", "trajectories", "reblur", "evaluate"):
         assert run(command, "--help").exit_code == 0
+
+
+def test_a_files_name_moves_no_cursor(capsys: pytest.CaptureFixture[str]) -> None:
+    """A line about it stays one line, and a terminal obeys nothing in it."""
+    assert report(BadInputError("\x1b[2Jred\npicture\x9b.png: is a folder")) == BAD_INPUT
+    say("caf\u00e9 \udcff\r.png -> out/a\nb")
+    said = capsys.readouterr()
+    assert said.err == "error: \\x1b[2Jred picture\\x9b.png: is a folder\n"
+    assert said.out == "caf\u00e9 \\udcff\\r.png -> out/a\\nb\n"

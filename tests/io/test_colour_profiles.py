@@ -237,6 +237,48 @@ def avif(picture: Image.Image, primaries: int, transfer: int) -> bytes:
     return content[:start] + struct.pack(">HH", primaries, transfer) + content[start + 4 :]
 
 
+def jpeg_2000(picture: Image.Image, icc: bytes) -> bytes:
+    """Lossless, with the profile in place of its colour specification."""
+    buffer = io.BytesIO()
+    picture.save(buffer, "JPEG2000")
+    content = buffer.getvalue()
+    header = content.index(b"jp2h") - 4
+    size = int.from_bytes(content[header : header + 4], "big")
+    old = content.index(b"colr") - 4
+    old_size = int.from_bytes(content[old : old + 4], "big")
+    new = struct.pack(">I4s", 11 + len(icc), b"colr") + b"\2\0\0" + icc
+    assert header < old < header + size
+    size = (size - old_size + len(new)).to_bytes(4, "big")
+    return content[:header] + size + content[header + 4 : old] + new + content[old + old_size :]
+
+
+def bmp(colours: np.ndarray, icc: bytes) -> bytes:
+    """Version 5, with the profile behind the pixels; rows from the bottom, blue first."""
+    height, width = colours.shape[:2]
+    assert width % 4 == 0
+    pixels = colours[::-1, :, ::-1].tobytes()
+    size, start = 14 + 124 + len(pixels) + len(icc), 14 + 124
+    header = struct.pack("<2sIII", b"BM", size, 0, start)
+    header += struct.pack("<IiiHHIIiiII", 124, width, height, 1, 24, 0, len(pixels), 2835, 2835, 0, 0)
+    header += bytes(16) + b"DEBM" + bytes(48) + struct.pack("<IIII", 4, 124 + len(pixels), len(icc), 0)
+    return header + pixels + icc
+
+
+@pytest.mark.parametrize("suffix", [".jp2", ".bmp"])
+def test_a_profile_that_pillow_does_not_look_for(tmp_path, colours, suffix):
+    icc = rgb_profile(P3, 2.2)
+    path, plain = tmp_path / f"photo{suffix}", Image.fromarray(colours)
+    path.write_bytes(jpeg_2000(plain, icc) if suffix == ".jp2" else bmp(colours, icc))
+    with Image.open(path) as picture:
+        assert np.array_equal(np.asarray(picture), colours)
+    expected = by_littlecms(colours, icc)
+    assert np.abs(expected - colours).mean() > 2
+    np.testing.assert_allclose(levels(path), expected, atol=1)
+    np.testing.assert_allclose(255 * load_array(path), expected, atol=1)
+    path.write_bytes(jpeg_2000(plain, b"junk") if suffix == ".jp2" else bmp(colours, icc)[: -len(icc)])
+    np.testing.assert_allclose(levels(path), colours)  # a broken one changes nothing
+
+
 def test_code_points(tmp_path, colours):
     """cICP of PNG, where it comes before the profile, and nclx of AVIF."""
     path = tmp_path / "photo.png"

@@ -17,6 +17,7 @@ from PIL import Image, ImageCms
 
 from ..errors import BadInputError
 from ..exposure.srgb import linear_to_srgb, srgb_to_linear
+from .embedded_profiles import boxes
 
 try:
     import imagecodecs
@@ -77,18 +78,18 @@ class Colours:
     space: ColourSpace = SRGB
 
 
-def colours_of(image: Image.Image, codes: tuple[int, int] | None, name: str) -> Colours:
+def colours_of(image: Image.Image, codes: tuple[int, int] | None, icc: bytes | None, name: str) -> Colours:
     """What an opened picture tells of its colours.
 
     Args:
         image: as Pillow opened it, or made from such a one.
         codes: what :func:`code_points` found.
+        icc: what :func:`~motion_offsets.io.embedded_profiles.embedded_profile` found.
         name: what errors call it.
 
     Raises:
         BadInputError: it is an HDR picture (PQ or HLG).
     """
-    icc = image.info.get("icc_profile") or None
     for primaries_and_transfer in (codes, _cicp_of_profile(icc) if icc else None):
         if primaries_and_transfer is not None and primaries_and_transfer[1] in _HDR:
             raise BadInputError(
@@ -146,7 +147,7 @@ def _nclx(start: bytes) -> bytes | None:
     """The code points, a byte each, of the first nclx box among the properties of a file's pictures."""
     inside, path = (0, len(start)), (b"meta", b"iprp", b"ipco", b"colr")
     for kind in path:
-        found = [box for box in _boxes(start, *inside) if box[0] == kind]
+        found = [box for box in boxes(start, *inside) if box[0] == kind]
         if kind == b"colr":
             found = [box for box in found if start[box[1] : box[1] + 4] == b"nclx"]
         if not found:
@@ -155,22 +156,6 @@ def _nclx(start: bytes) -> bytes | None:
         inside = (begin + 4 if kind == b"meta" else begin, end)
     primaries, transfer = struct.unpack_from(">HH", start[inside[0] : inside[1]].ljust(8, b"\0"), 4)
     return bytes((primaries & 255, transfer & 255))
-
-
-def _boxes(data: bytes, position: int, end: int) -> list[tuple[bytes, int, int]]:
-    """Kind, begin and end of what the boxes of ISO's base media format hold."""
-    found = []
-    while position + 8 <= end:
-        size, kind = struct.unpack_from(">I4s", data, position)
-        header = 8
-        if size == 1 and position + 16 <= end:
-            size, header = struct.unpack_from(">Q", data, position + 8)[0], 16
-        size = end - position if size == 0 else size
-        if size < header:
-            break
-        found.append((kind, position + header, min(position + size, end)))
-        position += size
-    return found
 
 
 def _cicp_of_profile(icc: bytes) -> tuple[int, int] | None:

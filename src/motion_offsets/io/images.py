@@ -27,6 +27,7 @@ from PIL import Image, ImageOps
 from ..errors import BadInputError
 from .colour_profiles import SRGB, Colours, array_to_srgb, code_points, colours_of, picture_to_srgb
 from .deep_pictures import DeepPicture, read_deep
+from .embedded_profiles import embedded_profile
 from .main_picture import select_main_picture
 from .photo_sources import (
     DECODER_ERRORS,
@@ -111,9 +112,9 @@ def _decode(image: Image.Image, max_pixels: int, name: str) -> _Decoded:
     _select(image, name)
     check_size(image.width, image.height, max_pixels, name)
     with damage_named(name):
-        codes = code_points(image)
+        codes, icc = code_points(image), embedded_profile(image)
         deep = read_deep(image)
-        colours = colours_of(image, codes, name)
+        colours = colours_of(image, codes, icc, name)
         if deep is not None:
             return _Decoded(deep, colours)
         image.load()
