@@ -3,7 +3,8 @@
 Features lie channels last, so that a bilinear sample is a few vector loads. A thousand pixels at a time, the nine
 samples of each are gathered side by side into columns that stay in the cache, and meet the filter there: memory does
 not grow with the image, and most time goes to the matrix product that an ordinary convolution consists of. Every
-thread gathers and multiplies its own tiles, with PyTorch's own threads kept out.
+thread gathers and multiplies its own tiles, with PyTorch's own threads kept out. Where a CPU multiplies bfloat16,
+samples of bfloat16 features are rounded to it for the product, as the input of an ordinary convolution is.
 """
 
 from __future__ import annotations
@@ -130,8 +131,15 @@ def _slopes(grad_columns, x, spots, weights, channels, samples, scale, grad_offs
         source += count
 
 
+@functools.cache
+def _multiplies_bfloat16() -> bool:
+    """Whether this CPU has instructions for it; without them such products take longer than in single precision."""
+    capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    return any(capabilities.get(name, False) for name in ("amx_bf16", "avx512_bf16"))
+
+
 class _Problem:
-    """One call's tensors in the kernels' layout; half precision is computed in single."""
+    """One call's tensors in the kernels' layout; samples of half precision are computed in single."""
 
     def __init__(self, x: Tensor, weight: Tensor, motion_offsets: Tensor, scale: float) -> None:
         self.dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
@@ -148,12 +156,12 @@ class _Problem:
         """``(B, C, H, W)`` as ``(B * H * W, C)``."""
         return features.detach().to(self.dtype).permute(0, 2, 3, 1).reshape(-1, features.shape[1]).contiguous()
 
-    def images(self, channels: int) -> tuple[Tensor, Tensor]:
+    def images(self, channels: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """New ``(B, C, H, W)``, channels last in memory, and the same memory as ``(B * H * W, C)``."""
         # The images are the base and not the view: autograd refuses operators in place on a view.
         shape = (self.batch, channels, *self.shape[:2])
-        images = torch.empty(shape, dtype=self.dtype, memory_format=torch.channels_last)
-        return images, self.pixel_rows(images)
+        images = torch.empty(shape, dtype=dtype, memory_format=torch.channels_last)
+        return images, images.permute(0, 2, 3, 1).view(-1, channels)
 
 
 class _Tile:
@@ -194,15 +202,19 @@ def _tiles(start: int, stop: int) -> Iterator[tuple[int, int]]:
 def forward(x: Tensor, weight: Tensor, bias: Tensor | None, motion_offsets: Tensor, scale: float) -> Tensor:
     """``motion_offsets::motion_aware_conv2d`` on a CPU."""
     problem = _Problem(x, weight, motion_offsets, scale)
-    out, out_rows = problem.images(problem.out_channels)
-    taps = problem.filter.t()
-    start_value = None if bias is None else bias.detach().to(problem.dtype)
+    dtype = x.dtype if x.dtype == torch.bfloat16 and _multiplies_bfloat16() else problem.dtype
+    out, out_rows = problem.images(problem.out_channels, dtype)
+    taps = problem.filter.to(dtype).t()
+    start_value = None if bias is None else bias.detach().to(dtype)
 
     def work(start: int, stop: int) -> None:
         tile = _Tile(problem)
+        rounded = torch.empty_like(tile.rows, dtype=dtype) if dtype != problem.dtype else None
         for first, last in _tiles(start, stop):
             columns = tile.place(first, last)
             tile.gather()
+            if rounded is not None:
+                columns = rounded[: last - first].copy_(columns)
             if start_value is None:
                 torch.mm(columns, taps, out=out_rows[first:last])
             else:
@@ -225,7 +237,7 @@ def backward(
     """``motion_offsets::motion_aware_conv2d_backward`` on a CPU."""
     problem = _Problem(x, weight, motion_offsets, scale)
     grad_rows = problem.pixel_rows(grad)
-    grad_x, grad_x_rows = problem.images(problem.shape[2]) if want_x else (x.new_empty(0), problem.x)
+    grad_x, grad_x_rows = problem.images(problem.shape[2], problem.dtype) if want_x else (x.new_empty(0), problem.x)
     if want_x:
         grad_x.zero_()
     grad_offsets = np.empty((problem.pixels * TAPS if want_offsets else 0, 2), problem.offsets.dtype)
@@ -270,7 +282,9 @@ def _tiny() -> tuple[Tensor, Tensor, Tensor]:
 def check() -> None:
     """Raise unless nine taps at rest, each 1, sum to nine times the features."""
     x, weight, offsets = _tiny()
-    torch.testing.assert_close(forward(x, weight, None, offsets, 1.0), TAPS * x, check_stride=False)
+    for dtype in (torch.float32, torch.bfloat16):
+        found = forward(x.to(dtype), weight.to(dtype), None, offsets, 1.0)
+        torch.testing.assert_close(found, (TAPS * x).to(dtype), check_stride=False)
 
 
 def check_backward() -> None:
