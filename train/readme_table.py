@@ -15,7 +15,11 @@ README, MODELS, RESULTS = ROOT / "README.md", ROOT / "hub" / "models", ROOT / "t
 BEGIN, END = "<!-- figures -->\n", "<!-- /figures -->\n"
 # Our own results under other settings, which are not peers.
 NOT_PEERS = ("refined",)
-NAMES = {"map": "deconvolution along our motion", "dmphn": "DMPHN 1-2-4, published weights (GoPro)"}
+NAMES = {
+    "map": "deconvolution along our motion",
+    "dmphn": "DMPHN 1-2-4, published weights (GoPro)",
+    "maxim": "MAXIM-3S, published weights",
+}
 COLUMNS = {
     "bsd-motion-flow": {"sharp frame": ("deblur_psnr", "blurred_psnr")},
     "bsd-dynamic": {
