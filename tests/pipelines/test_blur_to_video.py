@@ -353,3 +353,20 @@ def test_a_deblurrer_with_an_estimator_of_its_own_gets_the_estimates_as_they_are
     assert given[1] is not None
     assert given[1].abs().max() == 4
     assert given[2] is None
+
+
+def test_models_of_another_kind_are_refused() -> None:
+    estimator, deblurrer = (
+        EtrajModel(EtrajConfig(base_channels=2)),
+        MaDmphnForImageDeblurring(MaDmphnConfig(levels=(1,))),
+    )
+    for networks, said in (
+        ((deblurrer, estimator), "estimator is of class MaDmphnForImageDeblurring; give an EtrajModel"),
+        ((None, deblurrer), "estimator is of class NoneType; give"),
+        (("etraj-quadratic", deblurrer), "estimator is of class str; give"),
+        ((estimator, estimator), "deblurrer is of class EtrajModel; give one such as MaDmphnForImageDeblurring"),
+        ((estimator, "ma-dmphn"), "deblurrer is of class str; give"),
+    ):
+        with pytest.raises(BadInputError, match=said) as raised:
+            BlurToVideoPipeline(*networks)
+        assert "\n" not in str(raised.value)

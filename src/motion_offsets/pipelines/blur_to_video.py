@@ -58,6 +58,7 @@ class BlurToVideoPipeline(TiledNetworksMixin, PushToHubMixin, DiffusionPipeline)
         deblurrer: Any = None,
         processor: MotionOffsetsImageProcessor | None = None,
     ) -> None:
+        _check_networks(estimator, deblurrer)
         super().__init__()
         processor = MotionOffsetsImageProcessor() if processor is None else processor
         self.register_modules(estimator=estimator, deblurrer=deblurrer, processor=processor)
@@ -251,3 +252,13 @@ class BlurToVideoPipeline(TiledNetworksMixin, PushToHubMixin, DiffusionPipeline)
     def post_process(self, pixel_values: Tensor, output_type: str = "pil") -> list[Any]:
         """``(B, 3, H, W)`` as a list of B pictures of the output type."""
         return self.processor.post_process(pixel_values, output_type=output_type)
+
+
+def _check_networks(estimator: Any, deblurrer: Any) -> None:
+    """Refuse a name or a model of the other kind. Not by class: code of the Hub has classes of its own."""
+    if not hasattr(getattr(estimator, "config", None), "trajectory") or hasattr(estimator, "sharpen"):
+        raise BadInputError(f"estimator is of class {type(estimator).__name__}; give an EtrajModel")
+    if deblurrer is not None and not hasattr(deblurrer, "sharpen"):
+        raise BadInputError(
+            f"deblurrer is of class {type(deblurrer).__name__}; give one such as MaDmphnForImageDeblurring, or none"
+        )
