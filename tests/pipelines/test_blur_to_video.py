@@ -195,7 +195,21 @@ def test_deblurrer_without_estimator_gets_the_offsets() -> None:
     assert torch.equal(pipe.deblur(image), pipe.deblur(image, points))
     with torch.inference_mode():
         direct = deblurrer(image, motion_offsets=offsets_at(points, deblurrer.config.tap_times, "quadratic")).sharp
-    torch.testing.assert_close(pipe.deblur(image), direct.clamp(0, 1))
+    kept = direct + image.mean((2, 3), keepdim=True) - direct.mean((2, 3), keepdim=True)
+    torch.testing.assert_close(pipe.deblur(image), kept.clamp(0, 1))
+
+
+def test_a_deblurrer_that_darkens_and_tints_loses_no_light() -> None:
+    """Whole and in tiles, every photo of a batch for itself."""
+    deblurrer = deblurrer_that_keeps(motion_aware=False)
+    pipe = BlurToVideoPipeline(EtrajModel(EtrajConfig(base_channels=4)).eval(), deblurrer)
+    deblurrer.networks[0].decoder_lv1.layer24.bias.data = torch.tensor([-0.02, -0.01, 0.03])
+    small, large = (0.2 + 0.6 * torch.rand(shape) for shape in ((2, 3, 24, 32), (1, 3, 512, 544)))
+    torch.testing.assert_close(pipe.deblur(small), small, rtol=0, atol=1e-6)
+    tiles: list[int] = []
+    sharp = pipe.deblur(large, max_memory=3.2e8, on_tile=lambda done, total: tiles.append(total))
+    assert tiles[-1] > 1
+    torch.testing.assert_close(sharp, large, rtol=0, atol=1e-5)
 
 
 def test_deblurrer_with_estimator_uses_its_own_unless_asked() -> None:
@@ -207,7 +221,9 @@ def test_deblurrer_with_estimator_uses_its_own_unless_asked() -> None:
     image = photo()
     own = pipe(image, num_frames=2, output_type="pt").sharp[0]
     with torch.inference_mode():
-        torch.testing.assert_close(own, deblurrer(image[None]).sharp[0].clamp(0, 1))
+        made = deblurrer(image[None]).sharp[0]
+    kept = made + image.mean((1, 2), keepdim=True) - made.mean((1, 2), keepdim=True)
+    torch.testing.assert_close(own, kept.clamp(0, 1))
     shared = pipe(image, num_frames=2, output_type="pt", share_offsets=True).sharp[0]
     assert not torch.equal(own, shared)
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from ..errors import BadInputError
+from ..exposure.colour_means import keep_colour_means
 from ..exposure.deconvolution import deconvolve
 from ..exposure.trajectories import align_time_to
 from ..models.cores import estimated_maps
@@ -87,7 +88,8 @@ class TiledNetworksMixin(ExposureMixin):
         dtype: torch.dtype | None = None,
         on_tile: Progress | None = None,
     ) -> Tensor:
-        """Sharp frames ``(B, 3, H, W)``, float32 in [0, 1], of photos ``(B, 3, H, W)``.
+        """Sharp frames ``(B, 3, H, W)``, float32 in [0, 1], of photos ``(B, 3, H, W)``, whose mean colours they keep
+        but for what leaves [0, 1].
 
         A deblurrer that carries its own estimator, fine-tuned with it, finds the motion itself unless
         ``control_points``, as :meth:`estimate` gives them, are handed over. One without must be given them.
@@ -110,7 +112,7 @@ class TiledNetworksMixin(ExposureMixin):
         margin = deblurrer.tile_margin(motion_given=control_points is not None)
         most = _tile_pixels(pixel_values, max_memory, deblurrer.tile_bytes)
         result = run_tiled(sharp, maps, most, margin, on_tile, alignment=deblurrer.tile_alignment)
-        return result.clamp_(0, 1)
+        return keep_colour_means(pixel_values, result).clamp_(0, 1)
 
     def deconvolve(
         self,
