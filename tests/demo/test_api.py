@@ -339,7 +339,7 @@ def test_twenty_people_at_once_get_their_own_answers_and_memory_stays_flat(
     for photo, (said, answer) in zip(photos, visits, strict=True):
         assert said[0]["msg"] == "estimation", "whoever waits is told so at once"
         pixels = np.array(Image.open(photo))
-        points = networks.find_motion(MODEL, pixels, Limits().memory)
+        points, _ = networks.find_motion(MODEL, pixels, Limits().memory)
         expected = np.asarray(Image.open(rendering.trajectories(pixels, points, MODEL, 1, tmp_path)), float)
         assert answer.shape == expected.shape
         assert np.abs(answer - expected).mean() < 1

@@ -12,7 +12,7 @@ from tiny_models import BRIGHTER
 
 pytest.importorskip("gradio", reason="the web page needs the demo extra")
 
-from motion_offsets import MaximConfig, MaximForImageDeblurring
+from motion_offsets import EtrajConfig, EtrajModel, MaximConfig, MaximForImageDeblurring
 from motion_offsets.demo import networks
 from motion_offsets.demo.limits import Limits
 from motion_offsets.demo.page import build
@@ -49,6 +49,18 @@ def test_each_answers_for_itself_and_the_first_is_the_default(models: Path, gene
     one, other = networks.pipeline(MODEL, sharp), networks.pipeline(MODEL, brighter)
     assert one.estimator is other.estimator
     assert networks.pipeline("etraj-linear", brighter).deblurrer is other.deblurrer
+
+
+def test_an_estimators_uncertainty_reaches_the_page(tmp_path: Path) -> None:
+    EtrajModel(EtrajConfig(base_channels=4, predicts_uncertainty=True)).save_pretrained(tmp_path / "unsure")
+    photo = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
+    points, unsure = networks.find_motion(str(tmp_path / "unsure"), photo, MEMORY)
+    assert (points.shape, points.dtype) == ((4, 48, 64), np.float16)
+    assert unsure is not None
+    assert (unsure.shape, unsure.dtype) == ((1, 48, 64), np.float16)
+    found = networks.find(str(tmp_path / "unsure"), photo, MEMORY)
+    np.testing.assert_array_equal(found.uncertainty, unsure)
+    assert networks.find_motion(MODEL, photo, MEMORY)[1] is None
 
 
 def test_what_is_no_deblurrer_is_refused_and_nothing_changes(models: Path) -> None:

@@ -14,6 +14,7 @@ from motion_offsets.demo.answers import Answer
 from motion_offsets.demo.limits import Limits
 from motion_offsets.demo.photos import metadata_of
 from motion_offsets.demo.rendering import ClipSettings, Workplace
+from motion_offsets.io.motion_files import load_motion
 
 
 def _answer(width: int, height: int) -> Answer:
@@ -68,6 +69,22 @@ def test_files_keep_date_and_camera_and_the_place_if_wanted(tmp_path: Path) -> N
                 assert (told[0x0110], told[0x0132]) == ("Model 1", "2024:05:06 07:08:09")
                 assert bool(told.get_ifd(0x8825)) == location
                 assert "dpi" not in picture.info, "the file may be smaller than the photo"
+
+
+def test_an_uncertain_answer_is_drawn_fainter_and_saved_with_its_uncertainty(tmp_path: Path) -> None:
+    sure = replace(_answer(64, 48), photo=np.full((48, 64, 3), 128, np.uint8))
+    unsure = replace(sure, uncertainty=np.full((1, 48, 64), 30, np.float16))
+    assert unsure.nbytes == sure.nbytes + 2 * 48 * 64
+    drawn = []
+    for answer in (sure, unsure):
+        found = answer.photo, answer.control_points, answer.model
+        path = rendering.trajectories(*found, 1, tmp_path, False, answer.uncertainty)
+        drawn.append(np.asarray(Image.open(path).convert("HSV"))[..., 1].mean())
+        saved = load_motion(rendering.offsets_npz(answer, ClipSettings(), tmp_path))
+        assert (saved.uncertainty is None) == (answer.uncertainty is None)
+    assert drawn[1] < 0.6 * drawn[0], "colours are fainter"
+    assert saved.uncertainty is not None
+    assert saved.uncertainty.unique().tolist() == [30]
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,8 @@ class Answer:
         trajectory: one of :data:`~motion_offsets.exposure.trajectories.TRAJECTORIES`.
         num_samples: N, the number of samples of the exposure.
         consistency: see :class:`~motion_offsets.exposure.consistency.Consistency`.
+        uncertainty: float16 ``(1, H, W)``, pixels, how far the ends of the paths are expected to be off; ``None`` if
+            the estimator does not predict it.
         metadata: what the photo's file tells beside its pixels, for the files made from it.
     """
 
@@ -40,6 +42,7 @@ class Answer:
     trajectory: str
     num_samples: int
     consistency: dict[str, Any]
+    uncertainty: np.ndarray | None = None
     metadata: PhotoMetadata = NO_METADATA
 
     @property
@@ -52,7 +55,8 @@ class Answer:
 
     @property
     def nbytes(self) -> int:
-        return self.photo.nbytes + self.sharp.nbytes + self.control_points.nbytes
+        unsure = 0 if self.uncertainty is None else self.uncertainty.nbytes
+        return self.photo.nbytes + self.sharp.nbytes + self.control_points.nbytes + unsure
 
     def points(self) -> Tensor:
         """Control points ``(1, 2K, H, W)``, float32."""

@@ -56,7 +56,7 @@ class Endpoints:
             )
             answer = replace(found, metadata=metadata_of(photo))
             folder = service.workplace.new_folder()
-            drawn = rendering.trajectories(answer.photo, answer.control_points, answer.model, FIRST_DENSITY, folder)
+            drawn = service.drawn(answer, FIRST_DENSITY, folder, legend=True)
             files = (
                 rendering.clip(answer, settings, folder),
                 rendering.sharp_png(answer, folder, bool(location)),
@@ -95,6 +95,6 @@ class Endpoints:
         service = self._service
         with service.job(request):
             picture = service.opened(photo, detail)
-            points = find_motion(service.default_model, picture, service.limits.memory)
-            folder = service.workplace.new_folder()
-            return str(rendering.trajectories(picture, points, service.default_model, density, folder))
+            points, unsure = find_motion(service.default_model, picture, service.limits.memory)
+            found, folder = (picture, points, service.default_model), service.workplace.new_folder()
+            return str(rendering.trajectories(*found, density, folder, uncertainty=unsure))

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from ..errors import BadInputError
+from ..io.motion_files import as_half
 from ..models.hub import DEFAULT_DEBLURRER, DEFAULT_ESTIMATOR, bundled_models
 from ..models.registry import deblurrer_class, load_deblurrer, load_estimator
 from ..pipelines.answer import CONSISTENCY, MOTION, NO_DEBLURRER, REFINEMENT, SHARP_FRAME
@@ -140,7 +140,8 @@ def find(
     return Answer(
         photo=photo,
         sharp=(found.sharp[0].permute(1, 2, 0) * 255).round().to(torch.uint8).cpu().numpy(),
-        control_points=_half(found.control_points),
+        control_points=as_half(found.control_points),
+        uncertainty=None if found.uncertainty is None else as_half(found.uncertainty),
         model=model,
         trajectory=pipe.trajectory,
         num_samples=pipe.num_samples,
@@ -149,12 +150,13 @@ def find(
 
 
 @_zero_gpu()
-def find_motion(model: str, photo: np.ndarray, memory: float) -> np.ndarray:
-    """The motion alone, without a sharp frame: control points ``(2K, H, W)`` in pixels."""
+def find_motion(model: str, photo: np.ndarray, memory: float) -> tuple[np.ndarray, np.ndarray | None]:
+    """The motion alone, without a sharp frame: control points ``(2K, H, W)`` and their uncertainty ``(1, H, W)``, both
+    in pixels; ``None`` for the latter if the estimator does not predict it."""
     pipe = pipeline(model)
     dtype = pick_dtype("auto", pipe.device)
     found = pipe.answer(pipe.preprocess(photo), method=NO_DEBLURRER, max_memory=memory, dtype=dtype)
-    return _half(found.control_points)
+    return as_half(found.control_points), None if found.uncertainty is None else as_half(found.uncertainty)
 
 
 def _step(name: str, done: int, total: int) -> None:
@@ -163,7 +165,3 @@ def _step(name: str, done: int, total: int) -> None:
         step_current(*_STEPS[name])
     else:
         check_current()
-
-
-def _half(control_points: Tensor) -> np.ndarray:
-    return control_points[0].clamp(-6e4, 6e4).to(torch.float16).cpu().numpy()

@@ -179,7 +179,8 @@ def upload_png(picture: np.ndarray, folder: Path, metadata: PhotoMetadata) -> Pa
 def offsets_npz(answer: Answer, settings: ClipSettings, folder: Path) -> Path:
     path = folder / "motion_offsets.npz"
     times = frame_times(int(settings.frames))
-    save_motion(path, SavedMotion(answer.points(), answer.trajectory, answer.num_samples), times)
+    uncertainty = None if answer.uncertainty is None else torch.from_numpy(answer.uncertainty)[None]
+    save_motion(path, SavedMotion(answer.points(), answer.trajectory, answer.num_samples, uncertainty), times)
     return path
 
 
@@ -197,9 +198,16 @@ def drawn_scale(height: int, width: int) -> float:
 
 
 def trajectories(
-    photo: np.ndarray, control_points: np.ndarray, model: str, density: float, folder: Path, legend: bool = True
+    photo: np.ndarray,
+    control_points: np.ndarray,
+    model: str,
+    density: float,
+    folder: Path,
+    legend: bool = True,
+    uncertainty: np.ndarray | None = None,
 ) -> Path:
-    """The paths ``(2K, H, W)`` over the photo, coloured by time; ``density`` 1 is as many as can be told apart."""
+    """The paths ``(2K, H, W)`` over the photo, coloured by time, fading where they are uncertain, ``(1, H, W)``;
+    ``density`` 1 is as many as can be told apart."""
     _in_range("density", density, MIN_DENSITY, MAX_DENSITY)
     pipe = pipeline(model)
     height, width = photo.shape[:2]
@@ -210,7 +218,9 @@ def trajectories(
     grid = torch.from_numpy(control_points[:, ::DRAWN_STRIDE, ::DRAWN_STRIDE].astype(np.float32))[None] * scale
     offsets = offsets_at(grid, sample_times(pipe.num_samples), pipe.trajectory)[0]
     path = folder / "trajectories.jpg"
-    save_picture(draw_trajectories(picture, offsets, density=density, legend=legend, mirror=True), path)
+    spread = None if uncertainty is None else uncertainty[0, ::DRAWN_STRIDE, ::DRAWN_STRIDE].astype(np.float32) * scale
+    drawn = draw_trajectories(picture, offsets, uncertainty=spread, density=density, legend=legend, mirror=True)
+    save_picture(drawn, path)
     return path
 
 

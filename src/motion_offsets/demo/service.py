@@ -166,14 +166,16 @@ class Service:
             summary=text.summary_html(words.summary(answer), *words.verdict(answer.consistency)),
             clip=rendering.clip(answer, settings, folder),
             before_after=compare_html(*rendering.before_after(answer, in_html), answer.width, answer.height),
-            trajectories=self._drawn(answer, density, folder),
+            trajectories=self.drawn(answer, density, folder),
             flow=rendering.flow(answer, folder),
             ticket=self.answers.put(answer, pinned),
         )
 
-    def _drawn(self, answer: Answer, density: float, folder: Path) -> Path:
-        """The trajectories without the legend, which the page shows below them: on a phone it could not be read."""
-        return rendering.trajectories(answer.photo, answer.control_points, answer.model, density, folder, legend=False)
+    def drawn(self, answer: Answer, density: float, folder: Path, legend: bool = False) -> Path:
+        """The trajectories, on the page without the legend, which it shows below them: on a phone it could not be
+        read."""
+        found = answer.photo, answer.control_points, answer.model
+        return rendering.trajectories(*found, density, folder, legend, answer.uncertainty)
 
     def job(
         self, request: gr.Request, progress: gr.Progress | None = None, deblurrer: str | None = None
@@ -313,7 +315,7 @@ class Service:
     def draw(self, ticket: str | None, density: float) -> str:
         """The trajectories in another density."""
         answer = self.answers.get(ticket)
-        return str(self._drawn(answer, density, self.workplace.new_folder()))
+        return str(self.drawn(answer, density, self.workplace.new_folder()))
 
     @plainly
     def point(self, ticket: str | None, event: gr.SelectData) -> tuple[Any, str]:

@@ -193,10 +193,10 @@ class SavedMotion:
 
 def save_motion(path: Path, motion: SavedMotion, times: Sequence[float]) -> None:
     """Save a motion as ``.npz``, control points as float16 (to 1/64 pixel at 32 pixels), with the frames' times."""
-    uncertainty: dict[str, Any] = {} if motion.uncertainty is None else {"uncertainty": _half(motion.uncertainty)}
+    uncertainty: dict[str, Any] = {} if motion.uncertainty is None else {"uncertainty": as_half(motion.uncertainty)}
     np.savez(
         path,
-        control_points=_half(motion.control_points),
+        control_points=as_half(motion.control_points),
         **uncertainty,
         trajectory=np.array(motion.trajectory),
         num_samples=np.array(motion.num_samples),
@@ -204,7 +204,8 @@ def save_motion(path: Path, motion: SavedMotion, times: Sequence[float]) -> None
     )
 
 
-def _half(maps: Tensor) -> np.ndarray:
+def as_half(maps: Tensor) -> np.ndarray:
+    """The first of ``(B, C, H, W)`` maps as float16 ``(C, H, W)``, to 1/64 pixel at 32 pixels."""
     return maps[0].clamp(-6e4, 6e4).to(torch.float16).cpu().numpy()
 
 
