@@ -2,19 +2,53 @@
 
 from __future__ import annotations
 
-import torch
+from pathlib import Path
 
-from motion_offsets import BlurToVideoPipeline, EtrajConfig, EtrajModel
+import numpy as np
+import torch
+from PIL import Image
+
+from motion_offsets import (
+    BlurToVideoPipeline,
+    EtrajConfig,
+    EtrajModel,
+    MaDmphnConfig,
+    MaDmphnForImageDeblurring,
+)
+from motion_offsets.evaluation.report.contact_sheet import compare_photo
 from motion_offsets.exposure.trajectories import samples_needed
+
+
+def random_model(config: EtrajConfig | MaDmphnConfig) -> EtrajModel | MaDmphnForImageDeblurring:
+    generator = torch.Generator().manual_seed(0)
+    kind = EtrajModel if isinstance(config, EtrajConfig) else MaDmphnForImageDeblurring
+    model = kind(config).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.1)
+    return model
+
+
+def test_a_contact_sheet_shows_the_sharp_frame_of_an_answer(tmp_path: Path, generator: np.random.Generator) -> None:
+    """The deblurrer needs the estimator's motion, and the camera's is put in its place."""
+    pixels = generator.integers(0, 256, (48, 64, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "photo.png")
+    estimator = random_model(EtrajConfig(base_channels=4))
+    with torch.no_grad():
+        estimator.network.head.weight.mul_(300)
+    pipe = BlurToVideoPipeline(estimator, random_model(MaDmphnConfig(base_channels=4)))
+    pipe.camera = "only"
+    photo = pipe.preprocess(pixels)
+    sharp = pipe.answer(photo).sharp
+    assert sharp is not None
+    assert (pipe.deblur(photo) - sharp).abs().max() > 0.01, "the camera's motion makes no difference here"
+    shown = compare_photo({"sharp": pipe}, tmp_path / "photo.png").whole[1][1]
+    np.testing.assert_array_equal(np.asarray(shown), np.asarray(pipe.post_process(sharp)[0]))
 
 
 def test_refined_motion_of_a_photo_does_not_depend_on_the_photos_beside_it() -> None:
     generator = torch.Generator().manual_seed(0)
-    model = EtrajModel(EtrajConfig(base_channels=4)).eval()
-    torch.nn.init.zeros_(model.network.head.bias)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.1)
+    model = random_model(EtrajConfig(base_channels=4))
     pipe = BlurToVideoPipeline(model, None)
     photos, sharp = torch.rand(2, 2, 3, 48, 64, generator=generator)
     points = pipe.estimate(photos)

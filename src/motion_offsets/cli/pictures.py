@@ -52,17 +52,13 @@ def deblur(
     def sharp(
         pipe: BlurToVideoPipeline, photo: Path, memory: float, autocast: torch.dtype | None, on_step: OnStep
     ) -> Any:
+        from ..pipelines.answer import sharp_frames
+
         pixel_values = pipe.preprocess(str(photo))
-        deblurrer = pipe.deblurrer
-        on_sharp = partial(on_step, "sharp frame")
-        if method == "network" and (deblurrer.own_estimator is not None or not deblurrer.uses_motion):
-            on_sharp(0, 1)
-            return pipe.post_process(pipe.deblur(pixel_values, None, memory, autocast, on_sharp))[0]
-        motion = _motion(pipe, pixel_values, memory, autocast, camera, on_step)[0]
-        on_sharp(0, 1)
-        if method == "network":
-            return pipe.post_process(pipe.deblur(pixel_values, motion, memory, autocast, on_sharp))[0]
-        return pipe.post_process(pipe.deconvolve(pixel_values, motion, memory, on_sharp))[0]
+        found = sharp_frames(
+            pipe, pixel_values, method=method, camera=camera, max_memory=memory, dtype=autocast, on_step=on_step
+        )
+        return pipe.post_process(found)[0]
 
     _make_pictures(
         sharp,
@@ -98,30 +94,15 @@ def trajectories(
     ) -> Any:
         from ..exposure.trajectories import align_time
         from ..extraction.result import trajectories_picture
+        from ..pipelines.answer import found_motion
 
         pixel_values = pipe.preprocess(str(photo))
-        control_points, uncertainty = _motion(pipe, pixel_values, memory, autocast, camera, on_step)
+        control_points, uncertainty = found_motion(pipe, pixel_values, camera, memory, autocast, on_step)
         on_step("drawing", 0, 1)
         aligned = align_time(control_points, pipe.trajectory)
         return trajectories_picture(pipe, pixel_values, aligned, uncertainty)
 
     _make_pictures(drawn, photos, output, max_memory, location, debug, model, None, device, dtype, deblurs=False)
-
-
-def _motion(
-    pipe: BlurToVideoPipeline,
-    pixel_values: torch.Tensor,
-    memory: float,
-    autocast: torch.dtype | None,
-    camera: str,
-    on_step: OnStep,
-) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Control points of a photo, after the camera's motion is fitted to them, and their uncertainty if it is known."""
-    from ..pipelines.answer import with_camera
-
-    on_step("motion", 0, 1)
-    points, uncertainty = pipe.estimate_motion(pixel_values, memory, autocast, partial(on_step, "motion"))
-    return with_camera(pixel_values, points, uncertainty, pipe.trajectory, camera)[0], uncertainty
 
 
 def _make_pictures(

@@ -153,6 +153,46 @@ def _check_control_points(pipe: BlurToVideoPipeline, pixel_values: Tensor, contr
         )
 
 
+def sharp_frames(
+    pipe: BlurToVideoPipeline,
+    pixel_values: Tensor,
+    *,
+    method: str = NETWORK,
+    camera: str | None = None,
+    max_memory: float = DEFAULT_MAX_MEMORY,
+    dtype: torch.dtype | None = None,
+    on_step: OnStep | None = None,
+) -> Tensor:
+    """The sharp frames ``(B, 3, H, W)`` of :func:`answer` alone: the motion is found only where they need it."""
+    on_step = on_step or _silent
+    on_tile, deblurrer = partial(on_step, SHARP_FRAME), pipe.deblurrer
+    if method == DECONVOLUTION:
+        points = found_motion(pipe, pixel_values, camera, max_memory, dtype, on_step)[0]
+        on_step(SHARP_FRAME, 0, 1)
+        return pipe.deconvolve(pixel_values, points, max_memory, on_tile)
+    given = None
+    if deblurrer is not None and deblurrer.uses_motion and deblurrer.own_estimator is None:
+        given = found_motion(pipe, pixel_values, camera, max_memory, dtype, on_step)[0]
+    on_step(SHARP_FRAME, 0, 1)
+    return pipe.deblur(pixel_values, given, max_memory, dtype, on_tile)
+
+
+def found_motion(
+    pipe: BlurToVideoPipeline,
+    pixel_values: Tensor,
+    camera: str | None = None,
+    max_memory: float = DEFAULT_MAX_MEMORY,
+    dtype: torch.dtype | None = None,
+    on_step: OnStep | None = None,
+) -> tuple[Tensor, Tensor | None]:
+    """Control points once the camera's motion is fitted to them, and their uncertainty if it is known."""
+    on_step = on_step or _silent
+    on_step(MOTION, 0, 1)
+    points, uncertainty = pipe.estimate_motion(pixel_values, max_memory, dtype, partial(on_step, MOTION))
+    mode = check_camera_mode(pipe.camera if camera is None else camera)
+    return with_camera(pixel_values, points, uncertainty, pipe.trajectory, mode)[0], uncertainty
+
+
 def with_camera(
     pixel_values: Tensor, control_points: Tensor, uncertainty: Tensor | None, trajectory: str, mode: str
 ) -> tuple[Tensor, tuple[CameraFit, ...]]:

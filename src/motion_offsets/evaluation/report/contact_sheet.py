@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ...exposure.trajectories import offsets_at, sample_times
+from ...pipelines.answer import sharp_frames
 from ...pipelines.blur_to_video import BlurToVideoPipeline
 from ...runtime.memory import DEFAULT_MAX_MEMORY
 from .panels import Panel, draw_panels
@@ -73,7 +74,7 @@ def compare_photo(
     seconds = {}
     for name, pipe in pipelines.items():
         start = time.perf_counter()
-        sharp = pipe.deblur(pixel_values, None, max_memory, dtype)
+        sharp = sharp_frames(pipe, pixel_values, max_memory=max_memory, dtype=dtype)
         picture = pipe.post_process(sharp)[0]  # on a GPU, waits for the result
         seconds[name] = time.perf_counter() - start
         whole.append((f"{name}, {_seconds(seconds[name])}", _fitted(picture)))
