@@ -89,6 +89,7 @@ def test_one_point(path: list[list[float]], expected: str) -> None:
         ({"blur": 0.0, "sharpness_gain": 0.0}, "This photo is almost flat", "poor"),
         ({"unchanged": True, "reblur_psnr": 60.0}, "Poor match: your photo looks blurred, but", "poor"),
         (SHARP, "The networks look for motion in every photo", "nothing"),
+        (SHARP | {"explained": 6e-5}, "The networks look for motion in every photo", "nothing"),
         # As of a photo of which only a part moved.
         (SHARP | {"explained": 0.25}, "Poor match: the motion found explains only 25%", "poor"),
     ],

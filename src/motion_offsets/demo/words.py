@@ -18,6 +18,7 @@ LOW_CONSISTENCY = 28.0
 WELL_EXPLAINED = 0.5
 # All 24 sharp photos of Kodak's set, 480 pixels wide, gain less, and the motion explains none of the change in 23.
 SHARP_GAIN = 1.1
+NONE_EXPLAINED = 0.005  # where nothing moves, rounding errors decide about the sign
 GOOD, FAIR, POOR, NOTHING = "good", "fair", "poor", "nothing"
 # Above this the photo held next to nothing to begin with: the sharp frames of real photos are a few times as sharp.
 MAX_GAIN = 20.0
@@ -98,7 +99,7 @@ def is_flat(consistency: dict[str, Any]) -> bool:
 def looks_sharp(consistency: dict[str, Any]) -> bool:
     """Whether the photo was sharp already: it does not look blurred, and the networks found nothing to improve."""
     sharp = consistency["blur"] <= BLURRED and consistency["sharpness_gain"] < SHARP_GAIN
-    return sharp and consistency["explained"] <= 0 and not is_flat(consistency)
+    return sharp and consistency["explained"] < NONE_EXPLAINED and not is_flat(consistency)
 
 
 def verdict(consistency: dict[str, Any]) -> tuple[str, str]:
