@@ -19,6 +19,10 @@ PROGRAMS = {
     "import_bases": ["-c", "import transformers.modeling_utils, diffusers.pipelines.pipeline_utils"],
     "extract_loaded": [
         "-c",
+        "from motion_offsets.cli.arguments import prepare; prepare('etraj-quadratic', None, 'cpu', 'auto')",
+    ],
+    "extract_loaded_collecting": [
+        "-c",
         "import motion_offsets.extraction.batch; from motion_offsets.cli.arguments import prepare; "
         "prepare('etraj-quadratic', None, 'cpu', 'auto')",
     ],

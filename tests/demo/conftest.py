@@ -8,8 +8,10 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -32,8 +34,9 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-@pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+@contextmanager
+def running(tmp_path_factory: pytest.TempPathFactory, *options: str) -> Iterator[Server]:
+    """A server with these options of ``motion-offsets demo``; at the end, no file of its visitors may be left."""
     temporary, log = tmp_path_factory.mktemp("served"), tmp_path_factory.mktemp("log") / "server.log"
     port = _free_port()
     environment = os.environ | {
@@ -41,7 +44,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         "PYTHONUNBUFFERED": "1",
         "NO_PROXY": "127.0.0.1,localhost",
     }
-    command = [sys.executable, "-m", "motion_offsets", "demo", "--mcp", "--port", str(port)]
+    command = [sys.executable, "-m", "motion_offsets", "demo", "--port", str(port), *options]
     with log.open("w") as output:
         # Elsewhere than in the checkout, as from a wheel.
         process = subprocess.Popen(command, env=environment, cwd=log.parent, stdout=output, stderr=output, text=True)
@@ -52,6 +55,18 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         process.terminate()
         process.wait(timeout=60)
     assert [path for path in temporary.rglob("*") if path.is_file()] == [], "nothing of the visitors is left"
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with running(tmp_path_factory, "--mcp") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def serve(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., AbstractContextManager[Server]]:
+    """Start another server, with options."""
+    return partial(running, tmp_path_factory)
 
 
 def _wait_until_up(process: subprocess.Popen[str], port: int, log: Path) -> None:

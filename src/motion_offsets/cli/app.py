@@ -49,7 +49,9 @@ def demo(
             help="Bundled name, folder, or org/name on the Hub; given several times, the page offers a choice."
         ),
     ] = None,
-    mcp: Annotated[bool, typer.Option("--mcp", help="Be an MCP server too, so that assistants can call it.")] = False,
+    mcp: Annotated[
+        bool, typer.Option("--mcp", help="Serve MCP as well, so that assistants can call the page.")
+    ] = False,
     debug: Debug = False,
 ) -> None:
     """Serve the web page (needs the extra "demo"; --mcp the extra "mcp")."""

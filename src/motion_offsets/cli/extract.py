@@ -17,7 +17,7 @@ from ..io.atomic import check_output_folder
 from ..io.path_names import as_path
 from ..models.hub import DEFAULT_ESTIMATOR
 from ..runtime.memory import parse_memory
-from .arguments import prepare
+from .arguments import load_libraries, prepare
 from .options import Camera, Deblurrer, Debug, Device, Dtype, Location, MaxMemory, Model, Output, Sources
 from .progress import Progress
 from .reporting import report, say, tell_passed_over
@@ -134,7 +134,7 @@ def extract(
     photos: Sources,
     output: Output,
     frames: Annotated[int, typer.Option(help="Number of frames of the clip, at least 2.")] = 15,
-    fps: Annotated[float, typer.Option(help="Frames a second of the clip.")] = 15,
+    fps: Annotated[float, typer.Option(help="Frames per second of the clip.")] = 15,
     gif: Annotated[bool, typer.Option("--gif", help="Write the clip as GIF, too.")] = False,
     webp: Annotated[bool, typer.Option("--webp", help="Write the clip as WebP, too.")] = False,
     model: Model = DEFAULT_ESTIMATOR,
@@ -144,7 +144,9 @@ def extract(
     ] = None,
     sharp_folder: Annotated[
         str | None,
-        typer.Option(metavar="FOLDER", help="Likewise for several photos: pictures with the photos' file stems."),
+        typer.Option(
+            metavar="FOLDER", help="Sharp frames of several photos: pictures of the same names as the photos."
+        ),
     ] = None,
     device: Device = "auto",
     dtype: Dtype = "auto",
@@ -154,13 +156,13 @@ def extract(
     ] = 0,
     camera: Camera = AUTO,
     safe: Annotated[bool, typer.Option("--safe", help="Keep only changes that the motion explains.")] = False,
-    split: Annotated[str | None, typer.Option(help="Of a data set; by default train.")] = None,
-    column: Annotated[str | None, typer.Option(help="Of a data set: the column of the photos.")] = None,
+    split: Annotated[str | None, typer.Option(help="Split of a data set; by default train.")] = None,
+    column: Annotated[str | None, typer.Option(help="Column of a data set that holds the photos.")] = None,
     resume: Annotated[
         bool | None,
         typer.Option(
             "--resume/--redo",
-            help="Leave photos alone that have this result; default: if several.",
+            help="Skip photos that have this result, or make it again; by default, skip if there are several.",
             show_default=False,
         ),
     ] = None,
@@ -168,14 +170,17 @@ def extract(
         int | None, typer.Option(help="Photos of one size at once; by default 1 on a CPU, up to 8 on a GPU.")
     ] = None,
     location: Location = True,
-    num_shards: Annotated[int, typer.Option(help="Into how many parts the photos are divided, say among jobs.")] = 1,
-    shard_index: Annotated[int, typer.Option(help="The part to do, from 0.")] = 0,
+    num_shards: Annotated[
+        int, typer.Option(help="Number of parts that the photos are divided into, one per job.")
+    ] = 1,
+    shard_index: Annotated[int, typer.Option(help="Which part to process, counted from 0.")] = 0,
     debug: Debug = False,
 ) -> None:
     """Extract motion, sharp frame and clip of each photo into a folder of its own, OUT/<photo>/.
 
-    A run that was stopped goes on where it was when it is started again.
+    A run that was stopped continues where it was when it is started again.
     """
+    load_libraries()
     from ..extraction.given_frames import find_given_frames
     from ..extraction.settings import ExtractionSettings
     from ..extraction.sources import Share, find_sources

@@ -37,22 +37,25 @@ class Endpoints:
         refine: bool,
         safe: bool,
         location: bool,
+        deblurrer: str,
         request: gr.Request,
     ) -> tuple[Any, ...]:
         """Recover what moved while the shutter of a motion-blurred photo was open: a slow-motion clip, the sharp
         frame, the motion drawn over the photo, the motion as numbers, and a report that says how far to trust it.
         With refine, the motion is fitted to the photo, which is slower; with safe, the sharp frame keeps only changes
-        that the motion explains; with location, it tells where the photo was taken, if the photo does."""
+        that the motion explains; with location, it tells where the photo was taken, if the photo does. Model and
+        deblurrer are names that the service offers; a wrong name is answered with the list."""
         service = self._service
         settings = ClipSettings(frames, fps, bool(back_and_forth))
         settings.check(service.limits)
-        with service.job(request):
+        with service.job(request, deblurrer=deblurrer):
             found = find(
                 service.checked_model(model),
                 service.opened(photo, detail),
                 service.limits.memory,
                 REFINE_STEPS if refine else 0,
                 bool(safe),
+                deblurrer,
             )
             answer = replace(found, metadata=metadata_of(photo))
             folder = service.workplace.new_folder()
@@ -78,13 +81,16 @@ class Endpoints:
         return report, *(str(path) for path in files)
 
     @plainly
-    def deblur(self, photo: str | None, detail: int, safe: bool, location: bool, request: gr.Request) -> str:
+    def deblur(
+        self, photo: str | None, detail: int, safe: bool, location: bool, deblurrer: str, request: gr.Request
+    ) -> str:
         """Make the sharp frame of a motion-blurred photo, the scene in the middle of the exposure, as PNG. With safe,
-        it keeps only changes that the motion explains; with location, it tells where the photo was taken."""
+        it keeps only changes that the motion explains; with location, it tells where the photo was taken. Deblurrer is
+        a name that the service offers; a wrong name is answered with the list."""
         service = self._service
-        with service.job(request):
+        with service.job(request, deblurrer=deblurrer):
             picture = service.opened(photo, detail)
-            found = find(service.default_model, picture, service.limits.memory, safe=bool(safe))
+            found = find(service.default_model, picture, service.limits.memory, safe=bool(safe), deblurrer=deblurrer)
             answer = replace(found, metadata=metadata_of(photo))
             return str(rendering.sharp_png(answer, service.workplace.new_folder(), bool(location)))
 

@@ -263,16 +263,19 @@ def _add_api(service: Service, networks: dict[str, Any]) -> None:
         model = gr.Textbox(service.default_model, label="model")
         refine, safe = gr.Checkbox(False, label="refine"), gr.Checkbox(False, label="safe")
         location = gr.Checkbox(False, label="location")
+        deblurrer = gr.Textbox(next(iter(service.deblurrers)), label="deblurrer")
         report, clip = gr.JSON(label="report"), gr.Video(label="clip", interactive=False)
         sharp, drawn, offsets = gr.File(label="sharp"), gr.File(label="trajectories"), gr.File(label="motion_offsets")
         trigger = gr.Button()
         endpoints = Endpoints(service)
         trigger.click(
             endpoints.extract,
-            [photo, frames, fps, back_and_forth, detail, model, refine, safe, location],
+            [photo, frames, fps, back_and_forth, detail, model, refine, safe, location, deblurrer],
             [report, clip, sharp, drawn, offsets],
             api_name="extract",
             **networks,
         )
-        trigger.click(endpoints.deblur, [photo, detail, safe, location], sharp, api_name="deblur", **networks)
+        trigger.click(
+            endpoints.deblur, [photo, detail, safe, location, deblurrer], sharp, api_name="deblur", **networks
+        )
         trigger.click(endpoints.trajectories, [photo, density, detail], drawn, api_name="trajectories", **networks)
