@@ -10,7 +10,6 @@ import torch
 from click.testing import Result
 from commands import assert_refused, run
 from PIL import Image, ImageFont
-from tiny_models import BRIGHTER
 
 from motion_offsets.evaluation.report.contact_sheet import compare_photo, most_blurred
 from motion_offsets.pipelines.from_names import load_pipeline
@@ -29,7 +28,7 @@ def photos(tmp_path: Path, generator: np.random.Generator) -> list[Path]:
     return found
 
 
-def compare(models: Path, sheet: Path, *arguments: object, names: tuple[str, ...] = ("sharp", "brighter")) -> Result:
+def compare(models: Path, sheet: Path, *arguments: object, names: tuple[str, ...] = ("sharp", "even")) -> Result:
     deblurrers = [part for name in names for part in ("--deblurrer", models / name)]
     return run("compare", "-o", sheet, "--model", models / "motion", *deblurrers, "--device", "cpu", *arguments)
 
@@ -58,7 +57,7 @@ def test_the_sheet_holds_photo_and_answers_whole_and_the_blurred_part_at_full_si
     assert result.exit_code == 0, result.output
     lines = result.stdout.strip().splitlines()
     assert lines[0].startswith(f"{photos[0]}: sharp ")
-    assert ", brighter " in lines[0]
+    assert ", even " in lines[0]
     assert lines[-1] == f"2 of 2 photos -> {sheet}"
     assert [path.name for path in sheet.parent.iterdir()] == ["sheet.png"]
     drawn = pixels_of(sheet)
@@ -66,7 +65,7 @@ def test_the_sheet_holds_photo_and_answers_whole_and_the_blurred_part_at_full_si
     # Large photos are shown 480 pixels wide; each crop is half of the photo, at most 480x360.
     columns = [480, 480, 480]
     font = ImageFont.load_default(16)
-    assert max(font.getlength("the framed part at full size"), font.getlength("brighter, 0.00000 s")) < 480
+    assert max(font.getlength("the framed part at full size"), font.getlength("even, 0.00000 s")) < 480
     assert drawn.shape[1] == sum(columns) + 4 * 12
     heights = [64, 80, 176, 88]  # 160 * 480 / 1200, and half of it; a photo that fits, and half of it
     labels = len(drawn) - sum(heights) - 5 * 12 - 28
@@ -86,8 +85,8 @@ def test_the_sheet_holds_photo_and_answers_whole_and_the_blurred_part_at_full_si
             part = pixels[top : top + size[1], left : left + size[0]]
             rows = slice(y - above, y + below + 1)
             np.testing.assert_array_equal(drawn[rows, start : start + size[0]], part)
-            brighter = drawn[rows, 996 : 996 + size[0]].astype(int)
-            np.testing.assert_allclose(brighter, np.minimum(part + BRIGHTER * 255, 255), atol=1)
+            even = drawn[rows, 996 : 996 + size[0]].astype(int)
+            np.testing.assert_allclose(even, np.broadcast_to(pixels.mean((0, 1)), even.shape), atol=1)
     # The small photo's answers stand whole beside it; on the photo itself the part is framed.
     small = pixels_of(photos[1])
     (whole,) = positions_of(drawn, small)
@@ -124,7 +123,7 @@ def test_jpeg_and_photos_that_fail(models: Path, photos: list[Path], tmp_path: P
 
 
 def test_deblurrers_of_one_name_are_told_apart(models: Path, photos: list[Path], tmp_path: Path) -> None:
-    (tmp_path / "sharp").symlink_to(models / "brighter")
+    (tmp_path / "sharp").symlink_to(models / "even")
     both = ("--deblurrer", tmp_path / "sharp", "--deblurrer", models / "sharp")
     result = compare(models, tmp_path / "sheet.png", photos[1], *both, names=())
     assert result.exit_code == 0, result.output
@@ -174,7 +173,7 @@ def test_models_of_the_other_kind_are_refused_by_every_command(
     out = tmp_path / "out"
     for option, name, said in (
         ("--deblurrer", "motion", "is an estimator (EtrajModel)"),
-        ("--model", "brighter", "is a deblurrer (MaDmphnForImageDeblurring)"),
+        ("--model", "even", "is a deblurrer (MaDmphnForImageDeblurring)"),
     ):
         assert_refused(run(command, photos[1], "-o", out, option, models / name), models / name, said)
         assert not out.exists()
