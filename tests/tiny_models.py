@@ -10,8 +10,10 @@ from motion_offsets import EtrajConfig, EtrajModel, MaDmphnConfig, MaDmphnForIma
 
 
 def save_tiny_models(folder: Path) -> Path:
-    """Write ``motion``, 6 pixels to the right everywhere, and two deblurrers: ``sharp`` leaves a photo as it is, and of
-    ``even`` only the photo's mean colour remains, which deblurring keeps."""
+    """Write ``motion``, 6 pixels to the right everywhere, and two deblurrers.
+
+    ``sharp`` leaves a photo as it is; of ``even`` only the photo's mean colour remains, which deblurring keeps.
+    """
     torch.manual_seed(0)
     estimator = EtrajModel(EtrajConfig(base_channels=4))
     torch.nn.init.zeros_(estimator.network.head.weight)
