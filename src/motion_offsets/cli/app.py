@@ -29,32 +29,32 @@ app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    help="From one motion-blurred photo to its motion, a sharp frame and a slow-motion clip.",
+    help="Recover the motion, a sharp frame and a slow-motion clip from a motion-blurred photo.",
 )
 
 
 @app.callback(invoke_without_command=True)
-def _common(version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False) -> None:
+def _common(version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False) -> None:
     if version:
         typer.echo(f"motion-offsets {__version__}")
         raise typer.Exit
 
 
 def demo(
-    host: Annotated[str, typer.Option(help="Address to serve; 0.0.0.0 lets other machines in.")] = "127.0.0.1",
-    port: Annotated[int | None, typer.Option(help="Port; by default the first free one from 7860.")] = None,
+    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 accepts other machines.")] = "127.0.0.1",
+    port: Annotated[int | None, typer.Option(help="Port; by default the first free one from 7860 on.")] = None,
     deblurrer: Annotated[
         list[str] | None,
         typer.Option(
-            help="Bundled name, folder, or org/name on the Hub; given several times, the page offers a choice."
+            help="Bundled name, folder, or org/name on the Hub; repeat the option to offer a choice on the page."
         ),
     ] = None,
     mcp: Annotated[
-        bool, typer.Option("--mcp", help="Serve MCP as well, so that assistants can call the page.")
+        bool, typer.Option("--mcp", help="Also serve MCP, so that AI assistants can call the page.")
     ] = False,
     debug: Debug = False,
 ) -> None:
-    """Serve the web page (needs the extra "demo"; --mcp the extra "mcp")."""
+    """Serve the web page (needs the extra "demo"; --mcp needs the extra "mcp")."""
     require("the web page", *(("gradio", "mcp") if mcp else ("gradio",)))
     quiet()
     from ..demo.server import serve

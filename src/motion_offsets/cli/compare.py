@@ -27,16 +27,19 @@ MOST_PHOTOS = 40  # on one sheet; JPEG holds 65,535 rows
 def compare(
     photos: Photos,
     deblurrer: Annotated[
-        list[str], typer.Option(help="Bundled name, folder, or org/name on the Hub; give the option several times.")
+        list[str],
+        typer.Option(help="Bundled name, folder, or org/name on the Hub; repeat the option to compare several."),
     ],
-    output: Annotated[str, typer.Option("--output", "-o", metavar="SHEET", help="The sheet, PNG or JPEG.")],
+    output: Annotated[
+        str, typer.Option("--output", "-o", metavar="SHEET", help="Contact sheet to write, PNG or JPEG.")
+    ],
     model: Model = DEFAULT_ESTIMATOR,
     device: Device = "auto",
     dtype: Dtype = "auto",
     max_memory: MaxMemory = "4GB",
     debug: Debug = False,
 ) -> None:
-    """Draw a contact sheet: each photo beside the sharp frame of each deblurrer, with the seconds that it took.
+    """Draw a contact sheet: each photo next to each deblurrer's sharp frame, with the seconds it took.
 
     Below them is the most blurred part at full size.
     """

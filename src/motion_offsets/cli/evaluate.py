@@ -13,22 +13,22 @@ from .options import Camera
 
 
 def evaluate(
-    benchmark: Annotated[str, typer.Argument(help="bsd-motion-flow, bsd-dynamic, gopro or unblurred.")],
-    images: Annotated[str, typer.Option(help="Folder of sharp photos; for gopro, the data set.")],
+    benchmark: Annotated[str, typer.Argument(help="bsd-motion-flow, bsd-dynamic, gopro, pairs or unblurred.")],
+    images: Annotated[str, typer.Option(help="Folder of sharp photos; for gopro and pairs, the data set.")],
     model: Annotated[
         str, typer.Option(help="Estimator or pipeline: bundled name, folder, or org/name on the Hub.")
     ] = DEFAULT_ESTIMATOR,
     deblurrer: Annotated[
         str | None,
         typer.Option(
-            help="Deblurrer: name, folder, or org/name; none: motion only; map: deconvolution along the motion."
+            help="Deblurrer: name, folder, or org/name; none for motion only; map for deconvolution along the motion."
         ),
     ] = None,
     label_maps: Annotated[
         str | None, typer.Option(help="bsd-dynamic: folder of PNG label maps of the photos, to cut objects from.")
     ] = None,
     window: Annotated[
-        int | None, typer.Option(help="gopro: the data set holds consecutive frames; average this odd number of them.")
+        int | None, typer.Option(help="gopro: average this odd number of consecutive frames (GOPRO_Large_all).")
     ] = None,
     refine_steps: Annotated[
         int, typer.Option(help="bsd-dynamic: fit the motion to each photo in this number of steps, such as 20.")
@@ -42,13 +42,17 @@ def evaluate(
     ] = False,
     camera: Camera = AUTO,
     limit: Annotated[int | None, typer.Option(help="Evaluate only this number of photos, from the first.")] = None,
-    output: Annotated[str | None, typer.Option("--output", "-o", help="JSON file to write it to, too.")] = None,
-    markdown: Annotated[bool, typer.Option("--markdown", help="Print a table beside the paper's figures.")] = False,
+    output: Annotated[
+        str | None, typer.Option("--output", "-o", help="Also write the result to this JSON file.")
+    ] = None,
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="Print a table with the paper's figures instead of JSON.")
+    ] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 ...")] = "auto",
     dtype: Annotated[str, typer.Option(help="auto (float32), float32, bfloat16 or float16.")] = "auto",
-    debug: Annotated[bool, typer.Option("--debug", help="Show where in the program an error arose.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
-    """Measure the models on a benchmark with known answers; prints one JSON object."""
+    """Measure the models on a benchmark and print the result as JSON."""
     from ..evaluation.run import run, to_json, to_markdown
 
     quiet()

@@ -135,50 +135,46 @@ def extract(
     output: Output,
     frames: Annotated[int, typer.Option(help="Number of frames of the clip, at least 2.")] = 15,
     fps: Annotated[float, typer.Option(help="Frames per second of the clip.")] = 15,
-    gif: Annotated[bool, typer.Option("--gif", help="Write the clip as GIF, too.")] = False,
-    webp: Annotated[bool, typer.Option("--webp", help="Write the clip as WebP, too.")] = False,
+    gif: Annotated[bool, typer.Option("--gif", help="Also write the clip as GIF.")] = False,
+    webp: Annotated[bool, typer.Option("--webp", help="Also write the clip as WebP.")] = False,
     model: Model = DEFAULT_ESTIMATOR,
     deblurrer: Deblurrer = None,
     sharp: Annotated[
-        str | None, typer.Option(metavar="FILE", help="A sharp frame made elsewhere, in place of the deblurrer's.")
+        str | None, typer.Option(metavar="FILE", help="Use this sharp frame instead of the deblurrer's.")
     ] = None,
     sharp_folder: Annotated[
         str | None,
-        typer.Option(
-            metavar="FOLDER", help="Sharp frames of several photos: pictures of the same names as the photos."
-        ),
+        typer.Option(metavar="FOLDER", help="Use sharp frames from this folder, matched to the photos by file name."),
     ] = None,
     device: Device = "auto",
     dtype: Dtype = "auto",
     max_memory: MaxMemory = "4GB",
     refine: Annotated[
-        int, typer.Option(metavar="STEPS", help="Steps of fitting the motion to this photo, such as 20.")
+        int, typer.Option(metavar="STEPS", help="Fit the motion to each photo in this number of steps, such as 20.")
     ] = 0,
     camera: Camera = AUTO,
     safe: Annotated[bool, typer.Option("--safe", help="Keep only changes that the motion explains.")] = False,
-    split: Annotated[str | None, typer.Option(help="Split of a data set; by default train.")] = None,
-    column: Annotated[str | None, typer.Option(help="Column of a data set that holds the photos.")] = None,
+    split: Annotated[str | None, typer.Option(help="Split of the data set; by default train.")] = None,
+    column: Annotated[str | None, typer.Option(help="Column of the data set that contains the photos.")] = None,
     resume: Annotated[
         bool | None,
         typer.Option(
             "--resume/--redo",
-            help="Skip photos that have this result, or make it again; by default, skip if there are several.",
+            help="Skip photos that are done, or process them again; by default, skip if there are several photos.",
             show_default=False,
         ),
     ] = None,
     batch_size: Annotated[
-        int | None, typer.Option(help="Photos of one size at once; by default 1 on a CPU, up to 8 on a GPU.")
+        int | None, typer.Option(help="Photos of the same size per batch; by default 1 on a CPU, up to 8 on a GPU.")
     ] = None,
     location: Location = True,
-    num_shards: Annotated[
-        int, typer.Option(help="Number of parts that the photos are divided into, one per job.")
-    ] = 1,
+    num_shards: Annotated[int, typer.Option(help="Divide the photos into this number of parts, one per job.")] = 1,
     shard_index: Annotated[int, typer.Option(help="Which part to process, counted from 0.")] = 0,
     debug: Debug = False,
 ) -> None:
-    """Extract motion, sharp frame and clip of each photo into a folder of its own, OUT/<photo>/.
+    """Extract the motion, a sharp frame and a clip of each photo into a folder OUT/<photo>/.
 
-    A run that was stopped continues where it was when it is started again.
+    To continue a run that was stopped, run the same command again.
     """
     load_libraries()
     from ..extraction.given_frames import find_given_frames

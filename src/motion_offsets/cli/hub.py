@@ -19,26 +19,27 @@ if TYPE_CHECKING:
 
 MOTION_SUFFIXES = (".npz", ".safetensors")
 
-Debug = Annotated[bool, typer.Option("--debug", help="Show where in the program an error arose.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
 
 def convert(
     source: Annotated[
         str,
         typer.Argument(
-            help="Motion-ETR's latest_net_offset.pth, DMPHN's folder of .pkl, or MAXIM's npm package, unpacked."
+            help="Motion-ETR's latest_net_offset.pth, DMPHN's folder of .pkl files, or MAXIM's unpacked npm package."
         ),
     ],
     output: Annotated[str, typer.Option("--output", "-o", metavar="OUT", help="Folder to write the model to.")],
     trajectory: Annotated[
-        str | None, typer.Option(help="What the estimator was trained with: linear, bidirectional-linear, quadratic.")
+        str | None,
+        typer.Option(help="Trajectory of a Motion-ETR estimator: linear, bidirectional-linear or quadratic."),
     ] = None,
     stacks: Annotated[
-        int | None, typer.Option(help="Convert only this number of networks of a stack, from the first.")
+        int | None, typer.Option(help="Stacked DMPHN: convert only this number of networks, from the first.")
     ] = None,
     debug: Debug = False,
 ) -> None:
-    """Convert published Motion-ETR, DMPHN or MAXIM weights into a model folder that computes the same."""
+    """Convert published Motion-ETR, DMPHN or MAXIM weights to a model folder."""
     from ..interchange.conversion import CONVERTED_NAMES, save_converted
     from ..interchange.conversion import convert as converted
     from ..io.atomic import whole_folder
@@ -52,7 +53,9 @@ def convert(
 
 
 def export(
-    source: Annotated[str, typer.Argument(help="A model's name or folder; or motion_offsets.npz or .safetensors.")],
+    source: Annotated[
+        str, typer.Argument(help="Model name or folder, or saved motion: motion_offsets.npz or .safetensors.")
+    ],
     output: Annotated[
         str,
         typer.Option(
@@ -62,13 +65,13 @@ def export(
             help="Model: .onnx or .pt2. Motion: .safetensors, or .flo (NAME.start.flo and NAME.end.flo).",
         ),
     ],
-    dtype: Annotated[str, typer.Option(help="Of a model's weights: float32 or float16.")] = "float32",
+    dtype: Annotated[str, typer.Option(help="Type of the model's weights: float32 or float16.")] = "float32",
     control_points: Annotated[
-        bool, typer.Option("--control-points", help="Deblurrer: take the control points as a second input.")
+        bool, typer.Option("--control-points", help="Deblurrer: add the control points as a second input.")
     ] = False,
     debug: Debug = False,
 ) -> None:
-    """Write a model as ONNX or as a torch.export program; or saved motion as safetensors or Middlebury flow."""
+    """Export a model to ONNX or torch.export, or saved motion to safetensors or Middlebury flow."""
     quiet()
     given, target = as_path(source), as_path(output)
     if given.suffix.lower() in MOTION_SUFFIXES and not given.is_dir():
@@ -90,22 +93,33 @@ def export(
 
 
 def publish(
-    org: Annotated[str, typer.Option(help="User or organisation on the Hub that it goes to.")],
-    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME...]", help="Only these; by default all.")] = None,
-    root: Annotated[str, typer.Option(help="The checkout: where hub/ and model_cards/ lie.")] = ".",
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show files and sizes; the Hub is not asked.")] = False,
+    org: Annotated[str, typer.Option(help="User or organisation on the Hub to publish under.")],
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME...]", help="What to publish; by default everything.")
+    ] = None,
+    root: Annotated[str, typer.Option(help="Checkout that contains hub/ and model_cards/.")] = ".",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="List files and sizes without contacting the Hub.")
+    ] = False,
     private: Annotated[
         bool | None,
-        typer.Option("--private/--public", help="By default, public if new, else as it is."),
+        typer.Option(
+            "--private/--public", help="By default, new repositories are public and others stay as they are."
+        ),
     ] = None,
-    tag: Annotated[str, typer.Option(help="Tag of the version.")] = f"v{__version__}",
-    collection: Annotated[str, typer.Option(help="Collection to put it into; empty for none.")] = "Motion offsets",
-    max_size: Annotated[str, typer.Option(help="The most that one repository may hold.")] = "2GB",
-    endpoint: Annotated[str | None, typer.Option(help="A private hub's address; by default HF_ENDPOINT.")] = None,
-    token: Annotated[str | None, typer.Option(help="By default HF_TOKEN, or the one logged in with.")] = None,
+    tag: Annotated[str, typer.Option(help="Tag for this version.")] = f"v{__version__}",
+    collection: Annotated[str, typer.Option(help="Collection to add them to; empty for none.")] = "Motion offsets",
+    max_size: Annotated[str, typer.Option(help="Largest size of one repository.")] = "2GB",
+    endpoint: Annotated[str | None, typer.Option(help="URL of a private hub; by default HF_ENDPOINT.")] = None,
+    token: Annotated[
+        str | None, typer.Option(help="Access token; by default HF_TOKEN, or that of hf auth login.")
+    ] = None,
     debug: Debug = False,
 ) -> None:
-    """Publish models, data sets and the Space of a checkout on the Hub: only what changed, one commit a repository."""
+    """Publish models, data sets and the Space of a checkout on the Hub.
+
+    Only changed files are uploaded, in one commit per repository.
+    """
     from ..publishing.repositories import check_publications, collect, make_api, plan
     from ..publishing.repositories import publish as published
     from ..publishing.staging import stage

@@ -18,14 +18,15 @@ Sources = Annotated[
 ]
 
 
-Output = Annotated[str, typer.Option("--output", "-o", metavar="OUT", help="Where the results go.")]
+Output = Annotated[str, typer.Option("--output", "-o", metavar="OUT", help="File or folder to write to.")]
 
 
 Model = Annotated[str, typer.Option(help="Estimator or pipeline: bundled name, folder, or org/name on the Hub.")]
 
 
 Deblurrer = Annotated[
-    str | None, typer.Option(help="Deblurrer: bundled name, folder, or org/name; by default the bundled one.")
+    str | None,
+    typer.Option(help="Deblurrer: bundled name, folder, or org/name on the Hub; by default the bundled one."),
 ]
 
 
@@ -35,19 +36,23 @@ Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 ...")]
 Dtype = Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")]
 
 
-MaxMemory = Annotated[str, typer.Option(help="Memory for one photo; a larger photo is processed in tiles.")]
+MaxMemory = Annotated[
+    str, typer.Option(help="Memory limit, such as 4GB; a photo that needs more is processed in tiles.")
+]
 
 
 Location = Annotated[
     bool,
-    typer.Option("--location/--no-location", help="Keep in the pictures where the photo was taken (GPS), or drop it."),
+    typer.Option("--location/--no-location", help="Keep or drop the place where the photo was taken (GPS)."),
 ]
 
 
 Camera = Annotated[
     str,
-    typer.Option(help="auto: paths are the camera's where its motion explains them; only: everywhere; off: nowhere."),
+    typer.Option(
+        help="Use the camera's motion where it explains the estimate (auto), everywhere (only), or nowhere (off)."
+    ),
 ]
 
 
-Debug = Annotated[bool, typer.Option("--debug", help="Show where in the program an error arose.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]

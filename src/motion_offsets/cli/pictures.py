@@ -35,7 +35,7 @@ def deblur(
     model: Model = DEFAULT_ESTIMATOR,
     deblurrer: Deblurrer = None,
     method: Annotated[
-        str, typer.Option(help="network, or map: deconvolution along the estimated motion, without a network.")
+        str, typer.Option(help="network, or map for deconvolution along the estimated motion, without a network.")
     ] = "network",
     camera: Camera = AUTO,
     device: Device = "auto",
@@ -44,7 +44,7 @@ def deblur(
     location: Location = True,
     debug: Debug = False,
 ) -> None:
-    """Make the sharp frame of each photo: OUT if it is a picture's name, else OUT/<photo>.png."""
+    """Deblur each photo; write to OUT if it names a picture, otherwise to OUT/<photo>.png."""
     if method not in ("network", "map"):
         raise BadInputError(f"--method is {method!r}; give network or map")
     check_camera_mode(camera)
@@ -86,7 +86,7 @@ def trajectories(
     location: Location = True,
     debug: Debug = False,
 ) -> None:
-    """Draw the motion over each photo: OUT if it is a picture's name, else OUT/<photo>.png."""
+    """Draw the motion over each photo; write to OUT if it names a picture, otherwise to OUT/<photo>.png."""
     check_camera_mode(camera)
 
     def drawn(
@@ -153,16 +153,16 @@ def _save_whole(picture: Any, target: Path, photo: Path, location: bool) -> None
 
 def reblur(
     sharp: Annotated[str, typer.Argument(metavar="SHARP", help="A sharp photo.")],
-    offsets: Annotated[str, typer.Option(help="motion_offsets.npz or .safetensors, for this size.")],
+    offsets: Annotated[str, typer.Option(help="Saved motion of the same size: motion_offsets.npz or .safetensors.")],
     output: Output,
     location: Location = True,
     gamma: Annotated[
         float | None,
-        typer.Option(help="Average in linear light with this gamma, such as 2.2; by default the encoded values."),
+        typer.Option(help="Average in linear light with this gamma, such as 2.2; by default, average encoded values."),
     ] = None,
     debug: Debug = False,
 ) -> None:
-    """Blur a sharp photo with motion that was saved: OUT.png is the exposure of the sharp photo along it."""
+    """Blur a sharp photo along saved motion."""
     from ..exposure.blur import expose
     from ..exposure.trajectories import sample_times, trajectory_basis
     from ..io.motion_files import read_motion

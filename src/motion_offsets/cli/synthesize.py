@@ -16,38 +16,40 @@ from .reporting import report, say
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".mkv", ".avi", ".webm", ".mts", ".m2ts")
 
-Sources = Annotated[list[str], typer.Argument(metavar="SOURCE...", help="Videos, or with --recipe sharp photos.")]
+Sources = Annotated[list[str], typer.Argument(metavar="SOURCE...", help="Videos; with --recipe, sharp photos.")]
 
 
 def synthesize(
     sources: Sources,
     output: Annotated[str, typer.Option("--output", "-o", metavar="OUT", help="Folder for the pairs.")],
-    recipe: Annotated[str | None, typer.Option(help="Blur sharp photos: motion-flow or dynamic.")] = None,
+    recipe: Annotated[str | None, typer.Option(help="How to blur sharp photos: motion-flow or dynamic.")] = None,
     objects: Annotated[
-        list[str] | None, typer.Option(help="dynamic: folder to cut objects from; can be given again.")
+        list[str] | None, typer.Option(help="dynamic: folder of pictures to cut objects from; may be repeated.")
     ] = None,
     label_maps: Annotated[
-        list[str] | None, typer.Option(help="dynamic: PNG label maps of a folder of objects, in their order.")
+        list[str] | None, typer.Option(help="dynamic: folder of PNG label maps for each --objects, in the same order.")
     ] = None,
-    window: Annotated[int, typer.Option(help="Frames averaged, odd; GoPro has 7 to 13.")] = 11,
-    stride: Annotated[int | None, typer.Option(help="Frames between windows' starts; by default --window.")] = None,
+    window: Annotated[int, typer.Option(help="Number of frames to average, odd; GoPro uses 7 to 13.")] = 11,
+    stride: Annotated[
+        int | None, typer.Option(help="Frames from the start of one window to the next; by default --window.")
+    ] = None,
     gamma: Annotated[
-        str, typer.Option(help="Average in linear light: srgb, or a number such as 2.2; none: encoded values.")
+        str, typer.Option(help="Average in linear light: srgb, or a number such as 2.2; none averages encoded values.")
     ] = "srgb",
-    min_fps: Annotated[float, typer.Option(help="Refuse footage filmed at fewer frames per second.")] = 200,
-    count: Annotated[int, typer.Option(help="Blurred versions of each photo.")] = 3,
-    seed: Annotated[int, typer.Option(help="Of the photos' motions.", min=0)] = 0,
-    split: Annotated[str, typer.Option(help="train, validation or test.")] = "train",
-    format: Annotated[str, typer.Option(help="flat (PNG files) or parquet.")] = "flat",
+    min_fps: Annotated[float, typer.Option(help="Refuse videos with fewer frames per second.")] = 200,
+    count: Annotated[int, typer.Option(help="Number of blurred versions per photo.")] = 3,
+    seed: Annotated[int, typer.Option(help="Seed of the random motions.", min=0)] = 0,
+    split: Annotated[str, typer.Option(help="Split to write: train, validation or test.")] = "train",
+    format: Annotated[str, typer.Option(help="Output format: flat (PNG files) or parquet.")] = "flat",
     push_to_hub: Annotated[
         str | None, typer.Option(metavar="ORG/NAME", help="Upload the pairs to this data set, as Parquet.")
     ] = None,
-    private: Annotated[bool, typer.Option("--private", help="Make that data set a private one.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show where in the program an error arose.")] = False,
+    private: Annotated[bool, typer.Option("--private", help="Make the uploaded data set private.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
-    """Make blurred and sharp pairs from high-frame-rate video or from sharp photos, into the folder OUT.
+    """Make pairs of blurred and sharp pictures from high-frame-rate videos or from sharp photos.
 
-    Started again with the same options, it goes on where it stopped.
+    To continue a run that was stopped, run the same command again.
     """
     from ..data.reading.tree_datasets import import_datasets
     from ..data.synthesis.pair_writers import WriteError
