@@ -20,9 +20,10 @@ from pathlib import Path
 from typing import Any
 
 from missing_packages import import_errors_in_one_line
-from reproduce_tables import TABLES, Row, Table, to_markdown
 
 with import_errors_in_one_line():
+    from reproduce_tables import TABLES, Row, Table, to_markdown
+
     from motion_offsets.errors import BadInputError
     from motion_offsets.evaluation import distributed as evaluate
     from motion_offsets.evaluation.benchmarks.base import photos_of

@@ -39,7 +39,7 @@ def deblurrer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A deblurrer with random weights that uses motion and carries an estimator of its own."""
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("deblurrer")
-    config = MaDmphnConfig(base_channels=2, levels=(1,), estimator=EtrajConfig(base_channels=2))
+    config = MaDmphnConfig(base_channels=2, levels=(1,), estimator_config=EtrajConfig(base_channels=2))
     MaDmphnForImageDeblurring(config).save_pretrained(folder)
     return folder
 
@@ -104,7 +104,7 @@ def test_what_does_not_go_with_it_is_one_line(folders: tuple[Path, Path], tmp_pa
         assert not out.exists()
 
 
-def test_motion_of_another_shape_is_refused(deblurrer: Path, tmp_path: Path) -> None:
+def test_motion_of_another_shape_is_refused(tmp_path: Path) -> None:
     pipe = BlurToVideoPipeline(EtrajModel.from_pretrained(_estimator(tmp_path / "estimator", "quadratic")))
     for shape in ((1, 2, 32, 48), (1, 4, 32, 40), (2, 4, 32, 48)):
         with pytest.raises(BadInputError, match=r"control_points have shape .* it must be") as raised:

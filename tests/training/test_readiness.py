@@ -24,7 +24,13 @@ from motion_offsets.training.readiness import TRACKER_PACKAGES, check_room, chec
 
 @pytest.mark.parametrize(
     ("script", "package"),
-    [("train", "accelerate"), ("train", "motion_offsets"), ("evaluate", "torch"), ("reproduce", "torch")],
+    [
+        ("train", "accelerate"),
+        ("train", "motion_offsets"),
+        ("evaluate", "torch"),
+        ("reproduce", "torch"),
+        ("reproduce", "motion_offsets"),
+    ],
 )
 def test_a_missing_package_is_one_line_with_a_command(script: str, package: str) -> None:
     """What is not installed here is told apart from a fault, whatever it is; the command works from any folder."""
