@@ -44,7 +44,7 @@ def test_a_still_background_is_named() -> None:
 
 def test_a_turn_has_no_one_axis() -> None:
     y, x = np.mgrid[-24:24, -32:32] / 4
-    assert "pixels, along different lines from place to place" in words.summary(_answer(-y, x))
+    assert "pixels, along different lines in different places" in words.summary(_answer(-y, x))
 
 
 def test_the_words_do_not_depend_on_the_direction_of_time() -> None:
@@ -88,8 +88,8 @@ def test_one_point(path: list[list[float]], expected: str) -> None:
         ({"sharpness_gain": 224550.8, "reblur_psnr": 60.0}, "This photo is almost flat", "poor"),
         ({"blur": 0.0, "sharpness_gain": 0.0}, "This photo is almost flat", "poor"),
         ({"unchanged": True, "reblur_psnr": 60.0}, "Poor match: your photo looks blurred, but", "poor"),
-        (SHARP, "The networks look for motion in every photo", "nothing"),
-        (SHARP | {"explained": 6e-5}, "The networks look for motion in every photo", "nothing"),
+        (SHARP, "The networks find motion in every photo", "nothing"),
+        (SHARP | {"explained": 6e-5}, "The networks find motion in every photo", "nothing"),
         # As of a photo of which only a part moved.
         (SHARP | {"explained": 0.25}, "Poor match: the motion found explains only 25%", "poor"),
     ],

@@ -78,7 +78,7 @@ def open_photo(path: str | None, working_pixels: int, limits: Limits) -> np.ndar
     except OSError:
         raise BadInputError("Your photo has expired; upload it again") from None
     if size > limits.upload_bytes:
-        raise BadInputError(f"Your photo: has {size / 1e6:.0f} MB; the limit is {limits.upload_bytes / 1e6:.0f}")
+        raise BadInputError(f"Your photo: has {size / 1e6:.0f} MB; the limit is {limits.upload_bytes / 1e6:.0f} MB")
     try:
         picture = load_image(path, limits.upload_pixels)
     except BadInputError as error:

@@ -31,7 +31,7 @@ MODELS = {
     "cubic": "Along curves that may bend twice",
     "zero-constraint": "Freely (without an order in time)",
 }
-DEBLURRER = "Sharp picture by"
+DEBLURRER = "Sharpen with"
 # What the page says of a deblurrer beside its name, by model_type.
 SLOW_DEBLURRERS = {"maxim": "Best, slower"}
 DETAIL = "Detail"
@@ -56,17 +56,17 @@ READY = "Press the button to see what moved."
 NO_PHOTO = "Choose a photo to begin."
 POINT = "That point's own path, enlarged"
 POINT_HINT = "**Click anywhere on the picture to see that point's own path, enlarged.**"
-FLOW = "Motion as colour: hue is the axis, strength the length"
+FLOW = "Motion as colour: the hue shows the axis, the strength the length"
 FLOW_HINT = (
-    "The wheel in the corner shows which colour is which motion; white did not move. Opposite colours may mean the "
-    "same motion: one photo does not tell which end came first."
+    "The wheel in the corner shows which motion each colour stands for; white means none. Opposite colours may mean "
+    "the same motion: one photo cannot tell which end came first."
 )
 TABS = ("Clip", "Sharp", "Paths", "Colour")
 DOWNLOADS = ("Clip (MP4)", "Clip (GIF)", "Frames (ZIP)", "Sharp picture (PNG)", "Motion (NPZ)")
 DOWNLOADS_TITLE = "Downloads"
-LOCATION = "Pictures tell where the photo was taken (GPS)"
+LOCATION = "Keep the place where the photo was taken (GPS)"
 
-WAITING = "Waiting for our turn"
+WAITING = "Waiting in the queue"
 STOPPING = "Stopping"
 STEP_READ = "Reading the photo"
 STEP_MOTION = "Finding the motion"
@@ -74,7 +74,7 @@ STEP_SHARP = "Finding the sharp picture"
 STEP_REFINE = "Fitting the motion to the photo"
 STEP_COMPARE = "Comparing with your photo"
 STEP_DRAW = "Drawing the clip"
-STOPPED = "The page shows what it showed before."
+STOPPED = "The page is as it was before."
 FAILED = "That did not work"
 OUR_FAULT = "Something went wrong on our side; please try again, or try another photo."
 
@@ -152,11 +152,11 @@ def about(limits: Limits) -> str:
     kept = "one hour" if hours == 1 else f"{hours:g} hours"
     return f"""
 **How it works.** While the shutter is open, every point of the scene moves along a path in the picture. One network
-estimates these paths from the blur, a second one uses them to make the picture sharp, and moving the sharp picture
+estimates these paths from the blur, and a second one uses them to make the picture sharp. Moving the sharp picture
 along the paths gives the clip. The method is *Exposure Trajectory Recovery from Motion Blur* (Zhang, Wang, Maybank,
 Tao); the code and the networks are this project's own, motion-offsets {__version__}.
 
-**What it cannot do.** One photo does not tell a motion from its reversal, so the clip may run backwards. A photo that
+**What it cannot do.** One photo cannot tell a motion from its reversal, so the clip may run backwards. A photo that
 is out of focus cannot be made sharp this way. Long blur, faces and small print often come out wrong: the sharp picture
 is a good guess, not evidence. The sentence below the headline says how well the answer explains your photo.
 
@@ -164,9 +164,9 @@ is a good guess, not evidence. The sentence below the headline says how well the
 deleted {kept} after its last use, and is not sent elsewhere. Downloaded pictures keep its date and camera, and its
 place only if you tick the box.
 
-**Limits.** Photos of up to {megabytes:.0f} MB and {limits.upload_pixels / 1e6:.0f} megapixels; photos larger than the
-chosen detail are scaled down. Up to {limits.seconds:.0f} seconds of work per photo, and up to {limits.queue} people in
-line.
+**Limits.** Photos may have up to {megabytes:.0f} MB and {limits.upload_pixels / 1e6:.0f} megapixels; photos larger
+than the chosen detail are scaled down. A photo may take up to {limits.seconds:.0f} seconds, and up to {limits.queue}
+people can wait in the queue.
 
 **For programs.** `/extract`, `/deblur` and `/trajectories` can be called with `gradio_client` or curl; the
 documentation of motion-offsets shows how.

@@ -25,7 +25,7 @@ MAX_GAIN = 20.0
 # Mean cosine of twice the angle between the paths and their common axis, from which on they count as sharing it.
 ONE_AXIS = 0.8
 LOOKS_SHARP = "This photo looks sharp: nothing to undo."
-NO_ONE_AXIS = "along different lines from place to place"
+NO_ONE_AXIS = "along different lines in different places"
 STRIDE = 4
 
 
@@ -108,7 +108,7 @@ def verdict(consistency: dict[str, Any]) -> tuple[str, str]:
     if is_flat(consistency):
         return "This photo is almost flat: without edges or texture, no motion can be seen in it.", POOR
     if looks_sharp(consistency):
-        return "The networks look for motion in every photo; for a sharp one, ignore the clip and the paths.", NOTHING
+        return "The networks find motion in every photo; for a sharp one, ignore the clip and the paths.", NOTHING
     if consistency["unchanged"]:
         return (
             "Poor match: your photo looks blurred, but the sharp picture is hardly sharper. It may be out of focus, "
