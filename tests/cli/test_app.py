@@ -137,11 +137,11 @@ def test_refined_and_safe_answers_are_told_apart(models: Path, photo: Path, tmp_
     for options, safe, steps in (((), False, 0), (("--safe",), True, 0), (("--refine", 1), False, 1)):
         result = extract(models, tmp_path, photo, *options, *again)
         assert result.exit_code == 0, result.output
-        assert "was there" not in result.output
+        assert "already done" not in result.output
         report = json.loads((tmp_path / photo.stem / "report.json").read_text())
         assert (report["safe"], report["refine_steps"]) == (safe, steps)
         assert -1 <= report["consistency"]["explained"] <= 1
-    assert "was there" in extract(models, tmp_path, photo, "--refine", 1, *again).output
+    assert "already done" in extract(models, tmp_path, photo, "--refine", 1, *again).output
 
 
 def test_nothing_is_left_of_a_failed_run(models: Path, tmp_path: Path) -> None:

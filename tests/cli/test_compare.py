@@ -148,7 +148,10 @@ def test_bad_input_is_one_line_and_nothing_is_written(models: Path, photos: list
         ((photo, *model, "--deblurrer", tmp_path, "-o", sheet), "holds no config.json"),
         ((photo, *model, *used, *used, "-o", sheet), "is given twice"),
         ((photo, *model, "-o", sheet), "Missing option '--deblurrer'"),
-        ((photo, *model, *used, "-o", tmp_path / "sheet.gif"), "sheet.gif: is not a sheet's name; end it in .png or"),
+        (
+            (photo, *model, *used, "-o", tmp_path / "sheet.gif"),
+            "sheet.gif: cannot be written as a contact sheet; use a name that ends in .png or",
+        ),
         ((photo, *model, *used, "-o", tmp_path), "is not a sheet's name"),
         ((photo, *model, *used, "-o", photo), "would be overwritten"),
         ((photo, *model, *used, "-o", photo / "sheet.png"), "is a file"),

@@ -90,7 +90,7 @@ def test_killed_run_is_taken_up_and_every_photo_is_done_once(models: Path, photo
 
     result = run(models, photos, out, "--frames", 120)
     assert result.exit_code == 0, result.output
-    assert sum("was there" in line for line in result.stdout.splitlines()) == len(before) >= sum(entered.values())
+    assert sum("already done" in line for line in result.stdout.splitlines()) == len(before) >= sum(entered.values())
     assert done(out) == EVERY_PHOTO_ONCE
     assert before.items() <= written(out).items()
     assert len(written(out)) == COUNT
@@ -212,7 +212,7 @@ def test_rows_of_a_data_set(models: Path, photos: Path, tmp_path: Path) -> None:
     assert f"{tmp_path / 'data.parquet'}, row 1: not a picture that can be read" in result.stderr
     assert done(tmp_path / "out") == Counter({"data/00000000-p00": 1, "data/00000002-p02": 1})
     again = run(models, tmp_path / "data.parquet", tmp_path / "out")
-    assert again.stdout.count("was there") == 2
+    assert again.stdout.count("already done") == 2
     assert (tmp_path / "out" / "data" / "00000002-p02" / "video.mp4").is_file()
 
 

@@ -147,7 +147,7 @@ def test_a_folder_is_matched_by_stem_and_a_photo_without_one_fails_alone(
     before = (out / "a" / "report.json").stat().st_mtime_ns
     again = extract(models, out, tmp_path / "photos", "--sharp-folder", tmp_path / "sharp")
     assert again.exit_code == 0, again.output
-    assert again.stdout.count("was there") == 1
+    assert again.stdout.count("already done") == 1
     assert (out / "a" / "report.json").stat().st_mtime_ns == before
     np.testing.assert_array_equal(pixels(out / "d" / "sharp.png"), pixels(sharp["d"]))
     last = {line["result"]: line for line in read_manifests(out)}
@@ -157,7 +157,7 @@ def test_a_folder_is_matched_by_stem_and_a_photo_without_one_fails_alone(
     # Without given frames, the results are not these.
     without = extract(models, out, tmp_path / "photos", "--deblurrer", models / "sharp")
     assert without.exit_code == 0, without.output
-    assert "was there" not in without.stdout
+    assert "already done" not in without.stdout
     np.testing.assert_array_equal(pixels(out / "d" / "sharp.png"), pixels(tmp_path / "photos" / "d.png"))
     assert "sharp" not in report(out / "d")
 

@@ -49,7 +49,7 @@ def test_parts_have_manifests_of_their_own_and_know_each_other(tmp_path: Path) -
 
 
 def test_two_runs_at_once_are_refused(tmp_path: Path) -> None:
-    with Manifest(tmp_path, Share()), pytest.raises(BadInputError, match="another run is at work there"):
+    with Manifest(tmp_path, Share()), pytest.raises(BadInputError, match="another run is writing there"):
         Manifest(tmp_path, Share())
 
 

@@ -77,5 +77,5 @@ def test_a_batch_says_so_once(
     command += ["--model", str(models / "motion"), "--deblurrer", str(models / "sharp"), "--frames", "2"]
     done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert done.stderr.count("out: its file system has no locks; see to it that no other run writes there") == 1
+    assert done.stderr.count("out: its file system has no locks; make sure that no other run writes there") == 1
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"a", "b", "manifest.jsonl"}

@@ -127,8 +127,8 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"", "is no .flo"),
-        (b"PIEH" + struct.pack("<ii", -3, 1), "is no .flo"),
+        (b"", "is not a .flo"),
+        (b"PIEH" + struct.pack("<ii", -3, 1), "is not a .flo"),
         (b"PIEH" + struct.pack("<ii", 3, 1) + bytes(23), "is damaged"),
         (None, "no such file"),
     ],

@@ -71,7 +71,7 @@ def test_a_folder_with_such_a_name_is_extracted_whole_and_taken_up(
     assert all((folder / file).stat().st_size for folder in results for file in ("sharp.png", "video.mp4"))
     again = CliRunner().invoke(app, [*command, "--resume"])
     assert again.exit_code == 0
-    assert again.stdout.count("was there") == 3
+    assert again.stdout.count("already done") == 3
 
 
 def test_a_name_that_begins_with_a_tilde(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -159,7 +159,7 @@ def test_what_the_hub_would_not_take_is_refused_before_anything_is_uploaded(hub:
     assert_refused(publish(hub, checkout, token="stolen"), "does not accept this token")
     assert_refused(publish(hub, checkout, token="bobs"), "lab: this token may not write there; give --org bob")
     assert_refused(publish(hub, checkout, org="l ab"), "'l ab/both' is not a name that the Hub allows")
-    assert_refused(publish(hub, checkout, "--max-size", "0.001MB"), "lab/both", "1.0 kB planned for")
+    assert_refused(publish(hub, checkout, "--max-size", "0.001MB"), "lab/both", "1.0 kB allowed")
     assert_refused(publish(hub, checkout, "--max-size", "much"), "--max-size 'much'")
     assert_refused(publish(hub, checkout, "mution"), "mution: is not in", "both, motion, sharp")
     assert_refused(publish(hub, checkout.parent / "elsewhere"), "elsewhere: holds no folder hub")

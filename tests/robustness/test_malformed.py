@@ -100,7 +100,7 @@ def test_one_line_that_names_it(
     result = run(*arguments, "-o", tmp_path / "out")
     if result.exit_code != 0:
         assert_refused(result, path)
-        assert "a fault of this program" not in result.stderr
+        assert "a bug in this program" not in result.stderr
         assert snapshot(tmp_path) == before
     else:
         assert not list(tmp_path.rglob(".*")), "nothing is half-written"

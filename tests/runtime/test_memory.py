@@ -71,5 +71,5 @@ def test_a_photo_of_60_megapixels_is_refused_before_it_is_decoded(
     result = CliRunner().invoke(app, [str(each) for each in ("extract", photo, "-o", tmp_path / "out", *used)])
     assert result.exit_code == 2
     (line,) = result.stderr.strip().splitlines()
-    assert "60 megapixels do not fit into a memory bound of 4 GB; give at least --max-memory 5.4GB" in line
+    assert "60 megapixels do not fit into a memory limit of 4 GB; give at least --max-memory 5.4GB" in line
     assert not (tmp_path / "out" / "large").exists()

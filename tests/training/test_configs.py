@@ -133,7 +133,7 @@ PAIRS = ["--pairs", "nowhere", "--pairs_share"]
         (["--stage", "painter"], "stage is 'painter'"),
         (["--model", "{num_samples: 8}"], "num_samples is 8"),
         (["--model", "{trajectry: linear}"], "model has no field 'trajectry'"),
-        (["--model", "{trajectory: [}"], "model is no YAML"),
+        (["--model", "{trajectory: [}"], "model is not YAML"),
         (["--crops", "{size: 3}"], "crops has no field 'size'"),
         (["--crops", "{crop_size: 128}"], "crops crop_size is 128 and model ssim_window_size 11"),
         (["--steps", "0"], "steps is 0"),

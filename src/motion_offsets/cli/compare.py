@@ -46,7 +46,9 @@ def compare(
     memory, found, target = parse_memory(max_memory), find_photos(photos), as_path(output)
     tell_passed_over(photos)
     if target.suffix.lower() not in SHEET_SUFFIXES or target.is_dir():
-        raise BadInputError(f"{target}: is not a sheet's name; end it in {' or '.join(SHEET_SUFFIXES)}")
+        raise BadInputError(
+            f"{target}: cannot be written as a contact sheet; use a name that ends in {' or '.join(SHEET_SUFFIXES)}"
+        )
     if len(found) > MOST_PHOTOS:
         raise BadInputError(f"{len(found)} photos do not fit on one sheet; give at most {MOST_PHOTOS}")
     labels = sheet_labels(deblurrer)

@@ -65,7 +65,7 @@ def extract_sources(
         journalled = not single or resume or any(out.glob(PATTERN))
         manifest = stack.enter_context(Manifest(out, share)) if journalled else None
         if manifest is not None and not manifest.locked and share.index == 0:
-            say(f"{out}: its file system has no locks; see to it that no other run writes there", err=True)
+            say(f"{out}: its file system has no locks; make sure that no other run writes there", err=True)
         stack.enter_context(_ended_by_sigterm())
         progress = stack.enter_context(Progress(single, sources.count(share), shown=share.index == 0))
 
@@ -93,7 +93,7 @@ def extract_sources(
 
 def _summary(report: dict[str, Any] | None) -> str:
     if report is None:
-        return "was there: same photo, models and settings; --redo makes it again"
+        return "already done with the same photo, models and settings; --redo processes it again"
     consistency = report["consistency"]
     text = (
         f"{sum(report['seconds'].values()):.1f} s; reblurs to {consistency['reblur_psnr']:.1f} dB, mean offset "

@@ -53,7 +53,7 @@ def report(error: Exception, subject: str = "") -> int:
         say(f"error: {named}{message}", err=True)
         return BAD_INPUT
     fault = f"{type(error).__name__}: {message[:200]}"
-    say(f"error: {named}a fault of this program, which --debug locates ({fault})", err=True)
+    say(f"error: {named}a bug in this program; --debug shows the traceback ({fault})", err=True)
     return OUR_FAULT
 
 

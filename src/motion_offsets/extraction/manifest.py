@@ -245,5 +245,7 @@ def _locked(path: Path) -> FileLock:
     try:
         lock.acquire(blocking=False)
     except Timeout:
-        raise BadInputError(f"{path}: another run is at work there; wait for it, or give another output") from None
+        raise BadInputError(
+            f"{path}: another run is writing there; wait until it ends, or give another output"
+        ) from None
     return lock

@@ -61,7 +61,7 @@ class DataShard:
             raise
         except (OSError, ValueError, EOFError, tarfile.TarError) as error:  # pyarrow's own are among them
             reason = " ".join(str(error).split())[:200] or type(error).__name__
-            raise BadInputError(f"{self.name}: cannot be read on ({reason}); give intact files") from error
+            raise BadInputError(f"{self.name}: cannot be read further ({reason}); give intact files") from error
 
 
 @dataclass(frozen=True)
@@ -227,7 +227,7 @@ def _picture_column(source: str, rows: Any, column: str | None) -> str:
     blurred = [name for name in pictures if role_of(name) == "blurred"]
     if len(pictures) != 1 and len(blurred) != 1:
         which = f"its pictures may be {', '.join(pictures)}" if pictures else f"it has {', '.join(names) or 'none'}"
-        raise BadInputError(f"{source}: which of its columns holds the photos is not plain; give `column` ({which})")
+        raise BadInputError(f"{source}: which of its columns holds the photos is unclear; give `column` ({which})")
     return blurred[0] if len(pictures) != 1 else pictures[0]
 
 

@@ -133,9 +133,11 @@ def check_export(path: Path, dtype: str) -> None:
     """Refuse a suffix or a type that is not offered, and ONNX without its packages."""
     suffix = path.suffix.lower()
     if suffix not in FORMATS:
-        raise BadInputError(f"{path}: a model cannot be written so; end its name in {' or '.join(FORMATS)}")
+        raise BadInputError(
+            f"{path}: a model cannot be written in this format; use a name that ends in {' or '.join(FORMATS)}"
+        )
     if dtype not in DTYPES:
-        raise BadInputError(f"`dtype` {dtype!r} is not offered; give one of {', '.join(DTYPES)}")
+        raise BadInputError(f"`dtype` {dtype!r} is not supported; give one of {', '.join(DTYPES)}")
     if suffix == ".onnx":
         require("ONNX", "onnx", "onnxscript")
 

@@ -130,7 +130,9 @@ def whole_file(path: str | os.PathLike[str], suffixes: tuple[str, ...] | None = 
 
 def _check_target(target: Path, suffixes: tuple[str, ...] | None) -> None:
     if suffixes and target.suffix.lower() not in suffixes:
-        raise BadInputError(f"{target}: cannot be written in this format; end its name in {' or '.join(suffixes)}")
+        raise BadInputError(
+            f"{target}: cannot be written in this format; use a name that ends in {' or '.join(suffixes)}"
+        )
     if os.path.isdir(target):
         raise BadInputError(f"{target}: is a folder; give the name of a file")
     if not os.path.isdir(target.parent):

@@ -82,7 +82,9 @@ def export_motion(motion: SavedMotion, path: Path) -> list[Path]:
     """
     suffix = path.suffix.lower()
     if suffix not in FORMATS:
-        raise BadInputError(f"{path}: cannot be written in this format; end its name in {' or '.join(FORMATS)}")
+        raise BadInputError(
+            f"{path}: cannot be written in this format; use a name that ends in {' or '.join(FORMATS)}"
+        )
     if suffix == ".safetensors":
         with whole_file(path) as partial:
             partial.write_bytes(motion_to_bytes(motion))
@@ -117,7 +119,7 @@ def read_flo(path: Path) -> Tensor:
     content = path.read_bytes()
     magic, width, height = _FLO_HEADER.unpack(content[: _FLO_HEADER.size].ljust(_FLO_HEADER.size, b"\0"))
     if magic != _FLO_MAGIC or not (0 < width < _MAX_SIDE and 0 < height < _MAX_SIDE):
-        raise BadInputError(f"{path}: is no .flo file; give one of Middlebury's format")
+        raise BadInputError(f"{path}: is not a .flo file; give one in Middlebury's format")
     if len(content) != _FLO_HEADER.size + 8 * width * height:
         raise BadInputError(f"{path}: is damaged, as a flow of {width}x{height} has another length; give it whole")
     pixels = np.frombuffer(content, "<f4", offset=_FLO_HEADER.size).reshape(height, width, 2)

@@ -37,7 +37,7 @@ def check_no_address(text: str) -> None:
         BadInputError: ``text`` begins as a web address does.
     """
     if text.startswith(("http://", "https://")):
-        raise BadInputError(f"{text}: is a web address, and none is opened here; download it and give the file")
+        raise BadInputError(f"{text}: is a web address, which is not opened; download it and give the file")
 
 
 def _exists(text: str) -> bool:
@@ -45,7 +45,7 @@ def _exists(text: str) -> bool:
     try:
         os.lstat(text)
     except ValueError:
-        raise BadInputError(f"{text!r}: holds a zero character, as no file's name does; check the name") from None
+        raise BadInputError(f"{text!r}: contains a null character, which no file name may; check the name") from None
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
             raise BadInputError(f"{text}: the name is too long for a file here; give a shorter one") from None

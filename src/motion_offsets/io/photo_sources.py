@@ -94,7 +94,7 @@ def open_photo(source: str | os.PathLike[str] | EncodedPhoto, max_pixels: int) -
     except Image.DecompressionBombError:
         limit = min(max_pixels, 2 * (Image.MAX_IMAGE_PIXELS or max_pixels)) / 1e6
         raise BadInputError(
-            f"{path}: claims to be enormous, as a decompression bomb does; "
+            f"{path}: claims an enormous size, like a decompression bomb; "
             f"give a picture of at most {limit:.0f} megapixels"
         ) from None
     except UnidentifiedImageError:

@@ -78,7 +78,7 @@ class MotionOffsetsImageProcessor(SavedWithCodeMixin, BaseImageProcessor):
             BadInputError: an image cannot be used; the message names it.
         """
         if return_tensors not in ("pt", "np", None):
-            raise BadInputError(f"return_tensors: {return_tensors!r} is not offered; give 'pt' or 'np'")
+            raise BadInputError(f"return_tensors: {return_tensors!r} is not supported; give 'pt' or 'np'")
         arrays = [load_array(source, max_pixels or self.max_pixels) for source in _as_list(images)]
         sizes = [(array.shape[0], array.shape[1]) for array in arrays]
         height, width = max(size[0] for size in sizes), max(size[1] for size in sizes)
@@ -109,7 +109,9 @@ class MotionOffsetsImageProcessor(SavedWithCodeMixin, BaseImageProcessor):
             BadInputError: the shapes or the output type do not fit.
         """
         if output_type not in OUTPUT_TYPES:
-            raise BadInputError(f"output_type: {output_type!r} is not offered; give one of {', '.join(OUTPUT_TYPES)}")
+            raise BadInputError(
+                f"output_type: {output_type!r} is not supported; give one of {', '.join(OUTPUT_TYPES)}"
+            )
         tensor = torch.as_tensor(pixel_values)
         if tensor.ndim != 4 or tensor.shape[1] != 3:
             raise BadInputError(f"pixel_values: shape {tuple(tensor.shape)}; give (B, 3, H, W)")

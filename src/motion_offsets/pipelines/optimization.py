@@ -68,7 +68,9 @@ class OptimizedNetworks:
     ) -> None:
         for model in (estimator, deblurrer):
             if hasattr(model, "_hf_hook"):
-                raise BadInputError("this pipeline is offloaded, which no fast copy can be; optimize it without that")
+                raise BadInputError(
+                    "this pipeline uses offloading, which fast copies do not support; optimize it without"
+                )
         device = estimator.device
         dtype = fast_dtype(device) if dtype is None else dtype
         if dtype not in _TYPES:

@@ -80,7 +80,7 @@ def check_publications(publications: Sequence[Publication], owner: str, max_byte
                 raise BadInputError(f"{repo_id}: {path} has {show_size(size)}, and the Hub takes 50 GB; split it")
         if sum(sizes.values()) > max_bytes:
             raise BadInputError(
-                f"{repo_id}: has {show_size(sum(sizes.values()))}, more than the {show_size(max_bytes)} planned for; "
+                f"{repo_id}: has {show_size(sum(sizes.values()))}, more than the {show_size(max_bytes)} allowed; "
                 "publish float16 weights, or raise `max_size`"
             )
 

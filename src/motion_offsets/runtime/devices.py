@@ -29,7 +29,7 @@ def pick_device(name: str) -> torch.device:
         reason = str(error).splitlines()[0][:120]
         raise BadInputError(f"`device` {name!r} cannot be used ({reason}); give auto, cpu or cuda") from None
     if device.type == "meta":
-        raise BadInputError(f"`device` {name!r} computes nothing; give auto, cpu or cuda")
+        raise BadInputError(f"`device` {name!r} cannot run a model; give auto, cpu or cuda")
     return device
 
 
@@ -41,7 +41,7 @@ def pick_dtype(name: str, device: torch.device) -> torch.dtype | None:
     import torch
 
     if name not in DTYPES:
-        raise BadInputError(f"`dtype` {name!r} is not offered; give one of {', '.join(DTYPES)}")
+        raise BadInputError(f"`dtype` {name!r} is not supported; give one of {', '.join(DTYPES)}")
     if name == "float16" and device.type == "cpu":
         raise BadInputError("`dtype` float16 is for GPUs; on a CPU give auto, float32 or bfloat16")
     chosen = fast_dtype(device) if name == "auto" else getattr(torch, name)

@@ -40,7 +40,7 @@ def max_tile_pixels(max_memory: float, image_pixels: int, network_bytes: float, 
     if pixels < smallest:
         enough = math.ceil((held + batch_size * smallest * network_bytes) / 1e8) / 10
         raise BadInputError(
-            f"{image_pixels / 1e6:.3g} megapixels do not fit into a memory bound of {max_memory / 1e9:g} GB; "
+            f"{image_pixels / 1e6:.3g} megapixels do not fit into a memory limit of {max_memory / 1e9:g} GB; "
             f"give at least `max_memory` {enough:g}GB (max_memory={enough:g}e9), or a smaller photo"
         )
     return pixels

@@ -22,7 +22,7 @@ NESTED = ("model", "crops", "scenes")
 
 class _Parser(HfArgumentParser):
     def error(self, message: str) -> NoReturn:
-        raise BadInputError(f"{message}; `help` tells what each option takes")
+        raise BadInputError(f"{message}; `help` describes the options")
 
 
 def read_options(arguments: list[str]) -> TrainingOptions:
@@ -61,7 +61,7 @@ def load_config(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
         BadInputError: a file is missing, not YAML, its own base, or has a field that does not exist.
     """
     if path.resolve() in above:
-        raise BadInputError(f"{path}: is its own base; take the line 'base:' out of one of the files")
+        raise BadInputError(f"{path}: is its own base; remove the line 'base:' from one of the files")
     fields = _read(path)
     known = {entry.name for entry in dataclasses.fields(TrainingOptions)}
     for name in fields:

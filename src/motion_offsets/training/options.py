@@ -341,7 +341,7 @@ def as_mapping(name: str, text: str | dict) -> dict[str, Any]:
     try:
         value = yaml.safe_load(text) if isinstance(text, str) else text
     except yaml.YAMLError as error:
-        raise BadInputError(f"{name} is no YAML ({' '.join(str(error).split())})") from error
+        raise BadInputError(f"{name} is not YAML ({' '.join(str(error).split())})") from error
     if not isinstance(value, dict):
         raise BadInputError(f"{name} is {text!r}; it must be a mapping such as '{{trajectory: quadratic}}'")
     return value

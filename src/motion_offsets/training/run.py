@@ -349,7 +349,7 @@ def main() -> None:
     options = read_options(sys.argv[1:])
     if not options.resume and checkpoints(Path(options.output_dir)):
         raise BadInputError(
-            f"{options.output_dir}: holds the checkpoints of another run; give `resume` true to go on with it, or "
+            f"{options.output_dir}: holds the checkpoints of another run; give `resume` true to continue it, or "
             "another `output_dir`"
         )
     check_surroundings(options)

@@ -184,7 +184,7 @@ def grow(small: MaDmphnForImageDeblurring, large: MaDmphnForImageDeblurring) -> 
     for name, value in small.state_dict().items():
         if name not in weights or weights[name].shape != value.shape:
             raise BadInputError(
-                f"start_from does not fit the model: {name} has no place of shape {tuple(value.shape)} in it"
+                f"start_from does not fit the model: it has no tensor {name} of shape {tuple(value.shape)}"
             )
         weights[name] = value
     for name in weights:

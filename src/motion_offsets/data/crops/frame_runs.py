@@ -46,7 +46,7 @@ class FrameRuns:
                 self._keep(as_path(source), shortest, min_fps)
         except OSError as error:
             raise BadInputError(
-                f"{self._folder}: frames cannot be kept there ({error.strerror or error}); set TMPDIR to a folder "
+                f"{self._folder}: frames cannot be stored there ({error.strerror or error}); set TMPDIR to a folder "
                 "with room for them, three bytes per pixel"
             ) from None
 

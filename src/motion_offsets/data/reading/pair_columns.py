@@ -133,7 +133,7 @@ def _chosen(source: str, names: Sequence[str], columns: Mapping[str, str] | None
     found = {role: [name for name in names if role_of(name) == role] for role in _ROLES}
     if any(len(candidates) != 1 for candidates in found.values()):
         raise BadInputError(
-            f"{source}: which of its columns {', '.join(names)} are the pictures is not plain; say "
+            f"{source}: which of its columns {', '.join(names)} are the pictures is unclear; say "
             "columns={'blurred': ..., 'sharp': ...}"
         )
     return {role: found[role][0] for role in _ROLES}

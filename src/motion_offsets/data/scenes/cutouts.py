@@ -35,7 +35,7 @@ def soft_edges(mask: np.ndarray) -> np.ndarray:
 
 
 def outlined_objects(photos: str | Path, label_maps: str | Path) -> list[Cutout]:
-    """The regions of photos that lie beside label maps of the same name (PNG, one number a region).
+    """The regions of photos that lie beside label maps of the same name (PNG, one number per region).
 
     Regions that touch more than one side of their photo are scenery, and left out.
 
@@ -93,7 +93,7 @@ def _read_labels(path: Path) -> np.ndarray:
         with Image.open(path) as picture:
             return np.asarray(picture)
     except (OSError, SyntaxError) as error:
-        raise BadInputError(f"{path}: cannot be read as a label map; give a PNG with one number a region") from error
+        raise BadInputError(f"{path}: cannot be read as a label map; give a PNG with one number per region") from error
 
 
 def _regions(photo: np.ndarray, labels: np.ndarray, path: Path) -> list[Cutout]:

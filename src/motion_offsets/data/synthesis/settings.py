@@ -57,7 +57,7 @@ class SynthesisSettings:
                 raise BadInputError(f"{name} is {value!r}; it must be one of {', '.join(filter(None, choices))}")
         if self.recipe == "dynamic" and self.gamma not in ("srgb", 2.2):
             raise BadInputError(
-                f"gamma is {self.gamma!r}; the recipe dynamic adds light up, so it must be srgb or 2.2"
+                f"gamma is {self.gamma!r}; the recipe dynamic averages linear light, so it must be srgb or 2.2"
             )
         if (self.objects or self.label_maps) and (self.recipe != "dynamic" or not self.objects):
             raise BadInputError("objects and label_maps go with the recipe dynamic, and label_maps with objects")
