@@ -152,7 +152,7 @@ def test_bad_input_is_one_line_and_nothing_is_written(models: Path, photos: list
             (photo, *model, *used, "-o", tmp_path / "sheet.gif"),
             "sheet.gif: cannot be written as a contact sheet; use a name that ends in .png or",
         ),
-        ((photo, *model, *used, "-o", tmp_path), "is not a sheet's name"),
+        ((photo, *model, *used, "-o", tmp_path), "cannot be written as a contact sheet"),
         ((photo, *model, *used, "-o", photo), "would be overwritten"),
         ((photo, *model, *used, "-o", photo / "sheet.png"), "is a file"),
         ((tmp_path / "none.png", *model, *used, "-o", sheet), "none.png: no such file"),

@@ -105,7 +105,7 @@ def test_the_bundled_estimator_survives_the_published_layout(tmp_path: Path, ast
 @pytest.mark.parametrize(
     ("change", "trajectory", "said"),
     [
-        ({}, None, "may be bidirectional-linear or quadratic; say with `trajectory`"),
+        ({}, None, "may be bidirectional-linear or quadratic; give `trajectory`"),
         ({}, "linear", "has 4 output channels, and linear does not"),
         ({}, "zero-constraint", "give `trajectory` bidirectional-linear or quadratic"),
         ({"uconv_2.bias": None}, "quadratic", "lacks uconv_2.bias"),
@@ -169,7 +169,7 @@ def test_dmphn_layouts(tmp_path: Path, num_stacks: int, levels: tuple[int, ...])
 def test_a_fourth_network_that_is_not_used_stays_out(tmp_path: Path) -> None:
     model = MaDmphnForImageDeblurring(MaDmphnConfig(num_stacks=4, **PLAIN)).eval()
     folder = dmphn_folder(model, tmp_path / "SDNet3")
-    with pytest.raises(BadInputError, match="holds 4 networks, and its name says 3; say with `num_stacks`"):
+    with pytest.raises(BadInputError, match="holds 4 networks, and its name says 3; give `num_stacks`"):
         convert(folder)
     image = torch.rand(1, 3, 32, 32)
     with torch.no_grad():

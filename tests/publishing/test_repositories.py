@@ -112,7 +112,7 @@ def test_only_what_changed_is_uploaded_and_versions_stay(hub: Hub, checkout: Pat
     card = checkout / "model_cards" / "motion.md"
     card.write_text(card.read_text() + "\nMore words.\n")
     (checkout / "hub" / "models" / "motion" / "training.json").write_text("{}")
-    assert_refused(publish(hub, checkout, "motion"), "lab/motion", f"tag {TAG} is already there")
+    assert_refused(publish(hub, checkout, "motion"), "lab/motion", f"tag {TAG} already exists")
     assert hub.uploaded == []
     assert publish(hub, checkout, "motion", "--tag", "v9").exit_code == 0
     assert sorted(hub.uploaded) == ["README.md", "training.json"]
@@ -157,7 +157,9 @@ def test_private_and_public(hub: Hub, checkout: Path) -> None:
 def test_what_the_hub_would_not_take_is_refused_before_anything_is_uploaded(hub: Hub, checkout: Path) -> None:
     assert_refused(publish(hub, checkout, token=None), "no token for the Hub; log in")
     assert_refused(publish(hub, checkout, token="stolen"), "does not accept this token")
-    assert_refused(publish(hub, checkout, token="bobs"), "lab: this token may not write there; give --org bob")
+    assert_refused(
+        publish(hub, checkout, token="bobs"), "lab: this token has no write permission there; give --org bob"
+    )
     assert_refused(publish(hub, checkout, org="l ab"), "'l ab/both' is not a name that the Hub allows")
     assert_refused(publish(hub, checkout, "--max-size", "0.001MB"), "lab/both", "1.0 kB allowed")
     assert_refused(publish(hub, checkout, "--max-size", "much"), "--max-size 'much'")

@@ -83,7 +83,7 @@ def test_safe_without_a_deblurrer_is_refused(
     monkeypatch.setattr(sys, "argv", [str(word) for word in (*command, "-o", tmp_path / "result.json")])
     with pytest.raises(
         BadInputError,
-        match="unblurred asks what a deblurrer leaves alone, and the deblurrer is none; give `deblurrer`",
+        match="unblurred measures what a deblurrer changes, and the deblurrer is none; give `deblurrer`",
     ):
         main()
     assert not list(tmp_path.iterdir())

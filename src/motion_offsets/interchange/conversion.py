@@ -205,9 +205,7 @@ def _trajectory(file: Path, channels: int, wanted: str | None) -> str:
     if offered is None:
         raise BadInputError(f"{file}: has {channels} output channels; published estimators have 2 or 4")
     if wanted is None and len(offered) > 1:
-        raise BadInputError(
-            f"{file}: its 4 output channels may be {' or '.join(offered)}; say with `trajectory` which they are"
-        )
+        raise BadInputError(f"{file}: its 4 output channels may be {' or '.join(offered)}; give `trajectory`")
     if wanted is not None and wanted not in offered:
         raise BadInputError(
             f"{file}: has {channels} output channels, and {wanted} does not; give `trajectory` {' or '.join(offered)}"
@@ -262,7 +260,7 @@ def _dmphn_files(folder: Path) -> dict[tuple[str, int, int], Path]:
             continue
         part = (match[1], int(match[2] or 1), int(match[3]))
         if part in found:
-            raise BadInputError(f"{folder}: holds both {found[part].name} and {file.name}; give one checkpoint alone")
+            raise BadInputError(f"{folder}: holds both {found[part].name} and {file.name}; give only one checkpoint")
         found[part] = file
     if not found:
         raise BadInputError(
@@ -281,7 +279,5 @@ def _num_stacks(folder: Path, found: int, wanted: int | None) -> int:
         return wanted
     named = re.fullmatch(r"SDNet(\d+)", folder.resolve().name)
     if named and int(named[1]) != found:
-        raise BadInputError(
-            f"{folder}: holds {found} networks, and its name says {named[1]}; say with `num_stacks` how many to take"
-        )
+        raise BadInputError(f"{folder}: holds {found} networks, and its name says {named[1]}; give `num_stacks`")
     return found

@@ -121,7 +121,7 @@ def read_flo(path: Path) -> Tensor:
     if magic != _FLO_MAGIC or not (0 < width < _MAX_SIDE and 0 < height < _MAX_SIDE):
         raise BadInputError(f"{path}: is not a .flo file; give one in Middlebury's format")
     if len(content) != _FLO_HEADER.size + 8 * width * height:
-        raise BadInputError(f"{path}: is damaged, as a flow of {width}x{height} has another length; give it whole")
+        raise BadInputError(f"{path}: is damaged, as its length does not fit {width}x{height}; give an intact file")
     pixels = np.frombuffer(content, "<f4", offset=_FLO_HEADER.size).reshape(height, width, 2)
     return torch.from_numpy(pixels.astype(np.float32)).permute(2, 0, 1).contiguous()
 

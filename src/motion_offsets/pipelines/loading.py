@@ -29,7 +29,7 @@ def load_components(folder: str, options: dict[str, Any]) -> dict[str, Any]:
     devices = _of_each(_devices(options.pop("device_map", None)))
     loading = {"variant": options.pop("variant", None)}
     if options.pop("use_safetensors", None) is False:
-        raise BadInputError("use_safetensors is False; weights are read from safetensors alone, so leave it out")
+        raise BadInputError("use_safetensors is False; only safetensors weights are read, so leave it out")
     for name in _WITHOUT_EFFECT:
         options.pop(name, None)
     components: dict[str, Any] = {}

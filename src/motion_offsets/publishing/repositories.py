@@ -100,8 +100,7 @@ def plan(api: HfApi, publications: Sequence[Publication], owner: str, tag: str) 
             _compare(api, change, tag)
         if change.has_tag and (change.changed or change.deleted):
             raise BadInputError(
-                f"{change.repo_id}: tag {tag} is already there and stands for other files; raise the version, or give "
-                "another `tag`"
+                f"{change.repo_id}: tag {tag} already exists for other files; raise the version, or give another `tag`"
             )
         changes.append(change)
     return changes
@@ -173,7 +172,7 @@ def _check_rights(api: HfApi, owner: str) -> None:
     roles = {org["name"]: org.get("roleInOrg") for org in user.get("orgs", [])}
     if owner != user["name"] and roles.get(owner, "read") == "read":
         may = [user["name"], *(name for name, role in roles.items() if role != "read")]
-        raise BadInputError(f"{owner}: this token may not write there; give `owner` {' or '.join(may)}")
+        raise BadInputError(f"{owner}: this token has no write permission there; give `owner` {' or '.join(may)}")
 
 
 def _compare(api: HfApi, change: Change, tag: str) -> None:

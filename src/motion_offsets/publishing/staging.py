@@ -69,7 +69,7 @@ def _stage_model(root: Path, name: str, folder: Path) -> None:
     source = root / "hub" / "models" / name
     foreign = [path.name for path in source.iterdir() if path.suffix not in (".json", ".safetensors")]
     if foreign:
-        raise BadInputError(f"{source / foreign[0]}: does not belong there; give a model .json and .safetensors alone")
+        raise BadInputError(f"{source / foreign[0]}: does not belong there; give only a model .json and .safetensors")
     parts = pipeline_components(source)
     # A pipeline was measured with its deblurrer.
     measured = source.with_name(parts["deblurrer"]) if "deblurrer" in parts else source

@@ -143,7 +143,7 @@ def push(folder: Path, repo: str) -> str:
             address = HfApi().create_repo(repo, exist_ok=True)
             HfApi().upload_folder(repo_id=repo, folder_path=folder, commit_message="Trained by motion-offsets")
     except BadInputError as error:
-        raise BadInputError(f"{error}. The model itself is whole: hf upload {repo} {folder}") from error
+        raise BadInputError(f"{error}. The model itself is complete: hf upload {repo} {folder}") from error
     return str(address)
 
 

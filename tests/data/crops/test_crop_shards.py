@@ -62,7 +62,7 @@ def test_crops_of_something_else_are_refused(crops: MotionFlowCrops, tmp_path: P
     assert (tmp_path / "kept" / "sharp.npy").stat().st_mtime_ns == before
     with pytest.raises(BadInputError, match="its crops have seed 2, not 3; give another folder"):
         render_crops(crops, tmp_path / "kept", {"seed": 3})
-    with pytest.raises(BadInputError, match="photos: is there and holds no crops"):
+    with pytest.raises(BadInputError, match="photos: exists and holds no crops"):
         render_crops(crops, tmp_path / "photos", {})
 
 

@@ -118,7 +118,7 @@ def _check_made_of(folder: Path, record: Mapping[str, Any]) -> None:
     try:
         found = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        raise BadInputError(f"{folder}: is there and holds no crops; {right}") from None
+        raise BadInputError(f"{folder}: exists and holds no crops; {right}") from None
     for name, value in record.items():
         if found.get(name) != value:
             raise BadInputError(f"{folder}: its crops have {name} {found.get(name)!r}, not {value!r}; {right}")

@@ -52,7 +52,7 @@ def start(name: str, asked: Asked) -> Benchmark:
     if not asked.deblurs:
         if declared.needs_sharp_frames:
             raise BadInputError(
-                f"{name} asks what a deblurrer leaves alone, and the deblurrer is none; give `deblurrer`"
+                f"{name} measures what a deblurrer changes, and the deblurrer is none; give `deblurrer`"
             )
         for option in sorted(given & {"refine_steps", "safe"}):
             raise BadInputError(

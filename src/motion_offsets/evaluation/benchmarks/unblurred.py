@@ -143,7 +143,7 @@ class UnblurredBenchmark(OfPhotos):
             method = sharp_method(pipeline, self.deconvolve)
             answer = pipeline.answer(given, method=method, safe=self.safe, dtype=dtype, part=watch.part)
             if answer.sharp is None:
-                raise BadInputError("unblurred asks what the deblurrer leaves alone; give a `deblurrer`")
+                raise BadInputError("unblurred measures what the deblurrer changes; give a `deblurrer`")
             length, deblurred = answer.consistency[0].mean_offset_length, answer.sharp.float().cpu()
             yield partial(_row, self.name(number), kind, picture, deblurred, length, watch.figures())
 
