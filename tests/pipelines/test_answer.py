@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from PIL import Image
 
@@ -15,8 +16,10 @@ from motion_offsets import (
     MaDmphnConfig,
     MaDmphnForImageDeblurring,
 )
+from motion_offsets.errors import BadInputError
 from motion_offsets.evaluation.report.contact_sheet import compare_photo
 from motion_offsets.exposure.trajectories import samples_needed
+from motion_offsets.pipelines.answer import sharp_frames
 
 
 def random_model(config: EtrajConfig | MaDmphnConfig) -> EtrajModel | MaDmphnForImageDeblurring:
@@ -44,6 +47,18 @@ def test_a_contact_sheet_shows_the_sharp_frame_of_an_answer(tmp_path: Path, gene
     assert (pipe.deblur(photo) - sharp).abs().max() > 0.01, "the camera's motion makes no difference here"
     shown = compare_photo({"sharp": pipe}, tmp_path / "photo.png").whole[1][1]
     np.testing.assert_array_equal(np.asarray(shown), np.asarray(pipe.post_process(sharp)[0]))
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [({"method": "none"}, "method is 'none'; "), ({"method": "map", "camera": "on"}, "`camera` is 'on'; ")],
+)
+def test_sharp_frames_refuse_options_before_any_network_runs(options: dict[str, str], said: str) -> None:
+    pipe = BlurToVideoPipeline(random_model(EtrajConfig(base_channels=4)), random_model(MaDmphnConfig(levels=(1,))))
+    steps: list[tuple[str, int, int]] = []
+    with pytest.raises(BadInputError, match=said):
+        sharp_frames(pipe, torch.rand(1, 3, 32, 48), **options, on_step=lambda *step: steps.append(step))
+    assert steps == []
 
 
 def test_refined_motion_of_a_photo_does_not_depend_on_the_photos_beside_it() -> None:

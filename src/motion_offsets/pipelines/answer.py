@@ -45,8 +45,8 @@ class Answer:
             frames.
         reblurred: ``(B, 3, H, W)``, what sharp frames and motion make of the exposure; ``None`` unless kept.
         uncertainty: ``(B, 1, H, W)``, pixels, how far the ends of the paths are expected to be off, before any
-            refinement; ``None`` if the estimator does not predict it.
-        cameras: the camera's motion in each photo; empty if the camera mode is ``"off"``.
+            refinement; ``None`` if the estimator does not predict it or the motion was given.
+        cameras: the camera's motion in each photo; empty if the camera mode is ``"off"`` or the motion was given.
     """
 
     pixel_values: Tensor
@@ -164,6 +164,8 @@ def sharp_frames(
     on_step: OnStep | None = None,
 ) -> Tensor:
     """The sharp frames ``(B, 3, H, W)`` of :func:`answer` alone: the motion is found only where they need it."""
+    if method not in (NETWORK, DECONVOLUTION):
+        raise BadInputError(f"method is {method!r}; sharp frames are made by {NETWORK} or {DECONVOLUTION}")
     on_step = on_step or _silent
     on_tile, deblurrer = partial(on_step, SHARP_FRAME), pipe.deblurrer
     if method == DECONVOLUTION:
@@ -186,10 +188,10 @@ def found_motion(
     on_step: OnStep | None = None,
 ) -> tuple[Tensor, Tensor | None]:
     """Control points once the camera's motion is fitted to them, and their uncertainty if it is known."""
+    mode = check_camera_mode(pipe.camera if camera is None else camera)
     on_step = on_step or _silent
     on_step(MOTION, 0, 1)
     points, uncertainty = pipe.estimate_motion(pixel_values, max_memory, dtype, partial(on_step, MOTION))
-    mode = check_camera_mode(pipe.camera if camera is None else camera)
     return with_camera(pixel_values, points, uncertainty, pipe.trajectory, mode)[0], uncertainty
 
 

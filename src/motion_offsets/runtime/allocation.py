@@ -30,7 +30,7 @@ def keep_freed_memory(keep: bool = True) -> bool:
     in your own program, ``pipe.optimize()`` does for a pipeline on a CPU.
 
     Args:
-        keep: ``False`` undoes it, and gives back what is free.
+        keep: ``False`` undoes it, apart from the one heap of all threads, and gives back what is free.
 
     Returns:
         Whether the system's allocator was told so: it is, on Linux with glibc.
