@@ -137,7 +137,7 @@ PAIRS = ["--pairs", "nowhere", "--pairs_share"]
         (["--crops", "{size: 3}"], "crops has no field 'size'"),
         (["--crops", "{crop_size: 128}"], "crops crop_size is 128 and model ssim_window_size 11"),
         (["--steps", "0"], "steps is 0"),
-        (["--steps", "many"], "argument --steps: invalid int value: 'many'; `help` tells"),
+        (["--steps", "many"], "argument --steps: invalid int value: 'many'; `help` describes the options"),
         (["--stepz", "3"], "unknown option '--stepz'"),
         (["--learning_rate", "nan"], "learning_rate is nan"),
         (["--mixed_precision", "half"], "mixed_precision is 'half'"),

@@ -95,7 +95,7 @@ def random_crop(photo: np.ndarray, size: int, generator: np.random.Generator, zo
     crop = np.ascontiguousarray(crop[:, ::-1] if generator.random() < 0.5 else crop)
     if inner == size:
         return crop
-    return np.asarray(Image.fromarray(crop).resize((size, size), Image.Resampling.BICUBIC))
+    return np.array(Image.fromarray(crop).resize((size, size), Image.Resampling.BICUBIC))
 
 
 def random_place(photo: np.ndarray, size: int, generator: np.random.Generator) -> np.ndarray:
