@@ -152,6 +152,10 @@ def write_pipeline_code(folder: Path, pipeline: type, components: dict[str, type
     written.append(_write(folder / PIPELINE_ENTRY, _entry(pipeline, list(modules))))
     for component, cls in components.items():
         written.append(_write(folder / component / f"{LIBRARY}.py", _component(cls)))
+        if not (folder / component / CONFIG_FILE).is_file():
+            # Of a component that is no model, diffusers fetches every file, and the same code lies beside the pipeline.
+            for stem in flattened(cls):
+                (folder / component / f"{stem}.py").unlink(missing_ok=True)
     return written
 
 
