@@ -153,7 +153,7 @@ def write_pipeline_code(folder: Path, pipeline: type, components: dict[str, type
     for component, cls in components.items():
         written.append(_write(folder / component / f"{LIBRARY}.py", _component(cls)))
         if not (folder / component / CONFIG_FILE).is_file():
-            # diffusers fetches every file of a component that is no model; the same code lies beside the pipeline.
+            # diffusers fetches every file of a component that is not a model; this code lies beside the pipeline too.
             for stem in flattened(cls):
                 (folder / component / f"{stem}.py").unlink(missing_ok=True)
     return written
