@@ -111,6 +111,8 @@ class BundledNamesMixin:
 def _load_config(cls: Any, source: str, kwargs: dict[str, Any]) -> Any:
     """As ``PreTrainedConfig.from_pretrained``, which in transformers 5.17 forgets the token on its way to the Hub."""
     values, others = cls.get_config_dict(source, **kwargs)
+    if isinstance(values, dict) and values.get("model_type", cls.model_type) != cls.model_type:
+        raise BadInputError(f"its config.json has model_type {values['model_type']!r}; it must be {cls.model_type}")
     return cls.from_dict(values, **others)
 
 

@@ -101,8 +101,10 @@ def _entry(name: str | os.PathLike[str], subfolder: str, deblurs: bool | None = 
             )
         require_config(source, {"subfolder": subfolder})
         values, _ = PreTrainedConfig.get_config_dict(source, subfolder=subfolder)
+        if not isinstance(values, dict):
+            raise BadInputError(f"its config.json holds a {type(values).__name__}; it must be a mapping")
     kind = values.get("model_type")
-    if kind not in MODELS:
+    if not isinstance(kind, str) or kind not in MODELS:
         raise BadInputError(
             f"model '{os.fspath(name)}': its config.json has model_type {kind!r}; it must be one of "
             f"{', '.join(MODELS)}"
