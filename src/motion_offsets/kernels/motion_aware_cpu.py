@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..runtime.devices import cpu_multiplies_bfloat16
 from .compilation import jit
 from .threads import run_blocks
 
@@ -131,13 +132,6 @@ def _slopes(grad_columns, x, spots, weights, channels, samples, scale, grad_offs
         source += count
 
 
-@functools.cache
-def _multiplies_bfloat16() -> bool:
-    """Whether this CPU has instructions for it; without them such products take longer than in single precision."""
-    capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
-    return any(capabilities.get(name, False) for name in ("amx_bf16", "avx512_bf16"))
-
-
 class _Problem:
     """One call's tensors in the kernels' layout; samples of half precision are computed in single."""
 
@@ -202,7 +196,7 @@ def _tiles(start: int, stop: int) -> Iterator[tuple[int, int]]:
 def forward(x: Tensor, weight: Tensor, bias: Tensor | None, motion_offsets: Tensor, scale: float) -> Tensor:
     """``motion_offsets::motion_aware_conv2d`` on a CPU."""
     problem = _Problem(x, weight, motion_offsets, scale)
-    dtype = x.dtype if x.dtype == torch.bfloat16 and _multiplies_bfloat16() else problem.dtype
+    dtype = x.dtype if x.dtype == torch.bfloat16 and cpu_multiplies_bfloat16() else problem.dtype
     out, out_rows = problem.images(problem.out_channels, dtype)
     taps = problem.filter.to(dtype).t()
     start_value = None if bias is None else bias.detach().to(dtype)
