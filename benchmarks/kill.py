@@ -9,6 +9,7 @@ the moments fall into the work and not into imports. Prints one JSON object; exi
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
 import json
 import os
@@ -66,10 +67,12 @@ def start(work: Work, out: Path, resumed: bool, log: Path) -> int:
     """The process that does the work; what it prints goes into the log."""
     process = os.fork()
     if process:
+        with contextlib.suppress(OSError):  # whichever is first makes the group; it may even have ended already
+            os.setpgid(process, process)
         return process
     code = 1
     try:
-        os.setsid()
+        os.setpgid(0, 0)
         file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(file, 1)
         os.dup2(file, 2)

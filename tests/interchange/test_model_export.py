@@ -251,3 +251,16 @@ def test_a_bundled_name_on_the_command_line(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     assert "largest difference from the model: control_points" in result.output
     assert isinstance(load_exportable("etraj-linear"), EtrajModel)
+
+
+def test_an_estimator_of_two_scales(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = EtrajModel(EtrajConfig(base_channels=4, predicts_uncertainty=True, scales=[1, 2])).eval()
+    report = export_model(model, tmp_path / "estimator.onnx")
+    session = onnxruntime.InferenceSession(str(report.path))
+    for height, width in ((16, 20), (70, 97)):
+        photo = torch.rand(1, 3, height, width)
+        (points,) = session.run(None, {"pixel_values": photo.numpy()})
+        with torch.no_grad():
+            expected = model(photo).control_points
+        torch.testing.assert_close(torch.from_numpy(points), expected, atol=1e-3, rtol=1e-3)

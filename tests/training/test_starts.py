@@ -16,6 +16,7 @@ from motion_offsets.training.starts import (
     start_by_deconvolution,
     start_on_detail,
     with_trajectory,
+    with_uncertainty,
 )
 
 WHOLE_EXPOSURE = tuple(step / 4 for step in range(-4, 5))
@@ -64,6 +65,19 @@ def test_another_trajectory_keeps_the_doubled_angle_and_the_uncertainty() -> Non
             ends = model.offsets_at(found.control_points, [-1.0, 1.0])
             torch.testing.assert_close((ends[:, 1] - ends[:, 0]) / 2, expected, atol=1e-4, rtol=1e-4)
             torch.testing.assert_close(found.uncertainty, first.uncertainty)
+
+
+def test_uncertainty_is_added_to_the_same_paths() -> None:
+    start = EtrajModel(EtrajConfig(base_channels=4, num_samples=5)).eval()
+    model, image = with_uncertainty(start).eval(), torch.rand(1, 3, 32, 40)
+    with torch.no_grad():
+        found = model(image)
+        torch.testing.assert_close(found.control_points, start(image).control_points)
+    # 16 softplus(-1.4)
+    torch.testing.assert_close(found.uncertainty, torch.full((1, 1, 32, 40), 3.526), atol=1e-3, rtol=0)
+    cubic = EtrajConfig(base_channels=4, num_samples=5, trajectory="cubic", predicts_uncertainty=True)
+    with torch.no_grad():
+        torch.testing.assert_close(with_trajectory(model, cubic).eval()(image).uncertainty, found.uncertainty)
 
 
 def test_deconvolution_start_is_landwebers_iteration() -> None:

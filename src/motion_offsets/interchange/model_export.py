@@ -228,10 +228,10 @@ def _program(core: Any, channels: tuple[int, ...]) -> ExportedProgram:
     most = 65536
     sizes = {
         0: Dim("batch", min=1, max=4096),
-        2: rows * Dim("rows", min=MIN_SIDE // rows, max=most // rows),
-        3: columns * Dim("columns", min=MIN_SIDE // columns, max=most // columns),
+        2: rows * Dim("rows", min=max(1, MIN_SIDE // rows), max=most // rows),
+        3: columns * Dim("columns", min=max(1, MIN_SIDE // columns), max=most // columns),
     }
-    height, width = 3 * MIN_SIDE, 4 * MIN_SIDE  # any sizes that differ
+    height, width = 3 * max(MIN_SIDE, rows), 4 * max(MIN_SIDE, columns)  # any sizes that differ
     inputs = tuple(torch.rand(2, count, height, width) for count in channels)
     return torch.export.export(core.eval(), inputs, dynamic_shapes=tuple(sizes for _ in inputs))
 

@@ -8,6 +8,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, compose, helper, numpy_helper
 
+from ..io.photo_sources import MIN_SIDE
+
 _MODES = {"reflect": "reflect", "replicate": "edge"}
 
 
@@ -38,11 +40,19 @@ class OnnxGraph:
 
     def pad(self, value: str, sizes: str, multiple: tuple[int, int], mode: str) -> str:
         """Continue a value downwards and to the right until its sides are multiples."""
-        step = self._constant(np.array(multiple, np.int64))
-        missing = self._node("Mod", [self._node("Neg", [sizes]), step])  # ONNX's Mod has the sign of the divisor
+        step, one = self._constant(np.array(multiple, np.int64)), self._constant(np.array([1, 1], np.int64))
         before = self._constant(np.zeros(6, np.int64))  # none before, none after batch and channels
-        pads = self._node("Concat", [before, missing], axis=0)
-        return self._node("Pad", [value, pads], mode=_MODES[mode])
+        # A small photo is mirrored as often as it takes; one mirroring adds its size less one at most.
+        reach, rounds = MIN_SIDE, 1
+        while mode == "reflect" and reach < max(multiple):
+            reach, rounds = 2 * reach - 1, rounds + 1
+        for number in range(rounds):
+            now = self.sizes(value) if number else sizes
+            missing = self._node("Mod", [self._node("Neg", [now]), step])  # ONNX's Mod has the sign of the divisor
+            if rounds > 1:
+                missing = self._node("Min", [missing, self._node("Sub", [now, one])])
+            value = self._node("Pad", [value, self._node("Concat", [before, missing], axis=0)], mode=_MODES[mode])
+        return value
 
     def crop(self, value: str, sizes: str) -> str:
         """The upper left of a value."""

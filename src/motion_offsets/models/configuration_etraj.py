@@ -1,5 +1,6 @@
 """Configuration of the exposure trajectory estimator."""
 
+import itertools
 from typing import Any, ClassVar
 
 from transformers import PreTrainedConfig
@@ -11,6 +12,7 @@ from .remote_code import SavedWithCodeMixin
 
 BACKBONES = ("table1", "pyramid")
 DIRECTIONS = ("half-plane", "doubled-angle")
+MIN_SIDE = 16  # of what a network sees, pixels
 
 
 class EtrajConfig(BundledNamesMixin, SavedWithCodeMixin, PreTrainedConfig):
@@ -37,6 +39,9 @@ class EtrajConfig(BundledNamesMixin, SavedWithCodeMixin, PreTrainedConfig):
             direction with `dx >= 0`, or `"doubled-angle"`, numbers that both directions have in common.
         predicts_uncertainty (`bool`, defaults to `False`):
             Whether the network also predicts how far off its paths are.
+        scales (`tuple[int, ...]`, defaults to `(1,)`):
+            Factors by which the photo is reduced before the network sees it; the estimates of all are joined. More
+            than one needs `predicts_uncertainty`.
         ssim_weight (`float`, defaults to 0.1):
             Weight of the MS-SSIM loss (eq. 6).
         regularization_weight (`float`, defaults to 2e-5):
@@ -63,6 +68,7 @@ class EtrajConfig(BundledNamesMixin, SavedWithCodeMixin, PreTrainedConfig):
     decoder_blocks: tuple[int, ...] | list[int] = (2, 2)
     direction: str = "half-plane"
     predicts_uncertainty: bool = False
+    scales: tuple[int, ...] | list[int] = (1,)
     ssim_weight: float = 0.1
     regularization_weight: float = 2e-5
     total_variation_weight: float = 5e-4
@@ -71,7 +77,7 @@ class EtrajConfig(BundledNamesMixin, SavedWithCodeMixin, PreTrainedConfig):
     gamma: float | None = None
 
     def __post_init__(self, **kwargs: Any) -> None:
-        for name in ("widths", "encoder_blocks", "decoder_blocks"):
+        for name in ("widths", "encoder_blocks", "decoder_blocks", "scales"):
             if isinstance(getattr(self, name), list):
                 setattr(self, name, tuple(getattr(self, name)))
         self._check_values()
@@ -84,8 +90,10 @@ class EtrajConfig(BundledNamesMixin, SavedWithCodeMixin, PreTrainedConfig):
 
     @property
     def stride(self) -> int:
-        """Pixels per cell of the coarsest features; photos are padded to multiples of it."""
-        return 8 if self.backbone == "table1" else 4 * 2 ** (len(self.widths) - 1)
+        """What photos are padded to multiples of: pixels per cell of the coarsest features, and for several scales as
+        many as leave the smallest side at the coarsest."""
+        cell = 8 if self.backbone == "table1" else 4 * 2 ** (len(self.widths) - 1)
+        return cell if len(self.scales) == 1 else max(cell, MIN_SIDE) * self.scales[-1]
 
     def _check_values(self) -> None:
         valid = isinstance(self.base_channels, int) and self.base_channels >= 1
@@ -108,6 +116,15 @@ class EtrajConfig(BundledNamesMixin, SavedWithCodeMixin, PreTrainedConfig):
             valid = len(getattr(self, name)) == entries
             require(self, name, valid, f"must have {entries} entries, as widths has {levels}")
         require(self, "predicts_uncertainty", isinstance(self.predicts_uncertainty, bool), "must be true or false")
+        self._check_scales()
+
+    def _check_scales(self) -> None:
+        scales = self.scales
+        valid = isinstance(scales, tuple) and scales[:1] == (1,) and all(is_integer(scale, 1) for scale in scales)
+        valid = valid and all(coarse > fine for fine, coarse in itertools.pairwise(scales))
+        require(self, "scales", valid, "must be a list of growing integers from 1 up, such as [1, 2]")
+        sure = len(scales) == 1 or self.predicts_uncertainty
+        require(self, "scales", sure, "must be [1] for a model that does not predict its uncertainty")
 
 
 def is_estimator(part: object) -> bool:

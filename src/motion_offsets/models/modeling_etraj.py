@@ -19,8 +19,10 @@ from ..exposure.doubled_angle import from_doubled_angle
 from ..exposure.full_precision import without_autocast
 from ..exposure.losses import ms_ssim_loss, reconstruction_loss, regularization_loss, total_variation_loss
 from ..exposure.trajectories import offsets_at, sample_times, trajectory_basis, weigh
-from .configuration_etraj import EtrajConfig
+from ..runtime.tiling import ESTIMATOR_MARGIN
+from .configuration_etraj import MIN_SIDE, EtrajConfig
 from .etraj_pyramid import PyramidNetwork, space_to_depth
+from .etraj_scales import ScaleEstimate, brought_up, fuse, reduced
 from .hub import BundledNamesMixin
 from .remote_code import SavedWithCodeMixin
 
@@ -41,6 +43,7 @@ class EtrajOutput(ModelOutput):
             of models that predict it.
         motion_offsets: ``(B, N, 2, H, W)``, pixels, at the N sample times.
         reblurred: ``(B, 3, H, W)``, the estimated blurry image (eq. 3); only with ``sharp_pixel_values``.
+        at_scales: what control points and uncertainty were joined from; only in training, of several scales.
     """
 
     loss: Tensor | None = None
@@ -49,6 +52,7 @@ class EtrajOutput(ModelOutput):
     motion_offsets: Tensor | None = None
     uncertainty: Tensor | None = None
     reblurred: Tensor | None = None
+    at_scales: tuple[ScaleEstimate, ...] | None = None
 
 
 class EtrajResidualBlock(GradientCheckpointingLayer):
@@ -162,6 +166,11 @@ class EtrajModel(BundledNamesMixin, SavedWithCodeMixin, PreTrainedModel):
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
 
+    @property
+    def tile_margin(self) -> int:
+        """Width, pixels, of the border of a tile in which its result is not used."""
+        return ESTIMATOR_MARGIN * self.config.scales[-1]
+
     def sample_basis(self, device: torch.device | None = None) -> Tensor:
         """The ``(N, K)`` float32 basis of the model's trajectory at its N sample times."""
         times = sample_times(self.config.num_samples, dtype=torch.float32, device=device)
@@ -188,12 +197,15 @@ class EtrajModel(BundledNamesMixin, SavedWithCodeMixin, PreTrainedModel):
             return_dict: ``False`` for a plain tuple.
             original_sizes: what the processor gives beside ``pixel_values``; it changes nothing here.
         """
-        if pixel_values.ndim != 4 or pixel_values.shape[1] != 3 or min(pixel_values.shape[2:]) < 16:
+        if pixel_values.ndim != 4 or pixel_values.shape[1] != 3 or min(pixel_values.shape[2:]) < MIN_SIDE:
             raise BadInputError(
-                f"pixel_values have shape {tuple(pixel_values.shape)}; they must be (B, 3, H, W), sides at least 16"
+                f"pixel_values have shape {tuple(pixel_values.shape)}; they must be (B, 3, H, W), sides at least "
+                f"{MIN_SIDE}"
             )
-        control_points, uncertainty = self._estimate(pixel_values)
+        control_points, uncertainty, at_scales = self._estimate(pixel_values)
         output = EtrajOutput(control_points=control_points, uncertainty=uncertainty)
+        if self.training:
+            output.at_scales = at_scales
         if output_motion_offsets:
             basis = self.sample_basis(control_points.device).to(control_points.dtype)
             output.motion_offsets = weigh(basis, control_points.unflatten(1, (-1, 2)))
@@ -204,27 +216,38 @@ class EtrajModel(BundledNamesMixin, SavedWithCodeMixin, PreTrainedModel):
         use_tuple = return_dict is False or (return_dict is None and not self.config.return_dict)
         return output.to_tuple() if use_tuple else output
 
-    def _estimate(self, pixel_values: Tensor) -> tuple[Tensor, Tensor | None]:
+    def _estimate(self, pixel_values: Tensor) -> tuple[Tensor, Tensor | None, tuple[ScaleEstimate, ...] | None]:
         height, width = pixel_values.shape[2:]
-        stride, config = self.config.stride, self.config
+        stride, scales = self.config.stride, self.config.scales
         image = pixel_values
         while image.shape[2] % stride or image.shape[3] % stride:
             # A small photo is mirrored as often as it takes; torch mirrors once.
             down, right = (min(-side % stride, side - 1) for side in image.shape[2:])
             image = functional.pad(image, (0, right, 0, down), mode="reflect")
-        outputs = self.network(image)[..., :height, :width]
+        found = [self._estimate_at(image, scale, height, width) for scale in scales]
+        if len(found) == 1:
+            return *found[0], None
+        estimates = [ScaleEstimate(points, spread) for points, spread in found if spread is not None]
+        with without_autocast(image):
+            joined = fuse(estimates, self.config.trajectory)
+        return joined.control_points, joined.uncertainty, tuple(estimates)
+
+    def _estimate_at(self, image: Tensor, scale: int, height: int, width: int) -> tuple[Tensor, Tensor | None]:
+        """Of the image reduced by ``scale``: control points and uncertainty at full size, ``height`` x ``width``."""
+        config, points_end = self.config, 2 * self.config.num_control_points
+        outputs = self.network(reduced(image, scale))
         # Positions need more digits than half precision has.
         if outputs.dtype in (torch.float16, torch.bfloat16):
             outputs = outputs.float()
-        points = outputs[:, : 2 * config.num_control_points]
-        uncertainty = None
-        if config.predicts_uncertainty:
-            spread = functional.softplus(outputs[:, 2 * config.num_control_points :]) * PIXELS_PER_UNIT
-            uncertainty = spread.clamp(SURE, UNSURE)
-        if config.direction == "doubled-angle":
-            with without_autocast(points):
+        with without_autocast(outputs):
+            points, spread = outputs[:, :points_end], None
+            if config.direction == "doubled-angle":
                 points = from_doubled_angle(points * PIXELS_PER_UNIT, config.trajectory)
-        return points, uncertainty
+            points = brought_up(points, scale)[..., :height, :width]
+            if config.predicts_uncertainty:
+                spread = functional.softplus(outputs[:, points_end:]) * PIXELS_PER_UNIT
+                spread = brought_up(spread, scale)[..., :height, :width].clamp(SURE, UNSURE)
+        return points, spread
 
     def reblur_loss(
         self, control_points: Tensor, pixel_values: Tensor, sharp_pixel_values: Tensor, gamma: float | None = None

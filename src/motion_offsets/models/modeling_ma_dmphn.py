@@ -206,8 +206,10 @@ class MaDmphnForImageDeblurring(DeblurrerMixin, MaDmphnPreTrainedModel):
 
     def tile_margin(self, motion_given: bool) -> int:
         # Further levels cut a tile at other places than the photo.
-        estimates = self.uses_motion and not motion_given
-        return ESTIMATOR_MARGIN if estimates or len(self.config.levels) > 1 else DEBLURRER_MARGIN
+        margin = ESTIMATOR_MARGIN if len(self.config.levels) > 1 else DEBLURRER_MARGIN
+        if self.estimator is None or not self.uses_motion or motion_given:
+            return margin
+        return max(margin, self.estimator.tile_margin)
 
     def sharpen(
         self, pixel_values: Tensor, control_points: Tensor | None, trajectory: str, as_exported: bool = False

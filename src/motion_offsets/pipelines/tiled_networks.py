@@ -24,7 +24,7 @@ from ..runtime.memory import (
     check_photo_fits,
     tile_pixels,
 )
-from ..runtime.tiling import DECONVOLUTION_MARGIN, ESTIMATOR_MARGIN, run_tiled
+from ..runtime.tiling import DECONVOLUTION_MARGIN, run_tiled
 from .exposure_steps import ExposureMixin
 from .optimization import OptimizationReport, OptimizedNetworks
 
@@ -72,7 +72,7 @@ class TiledNetworksMixin(ExposureMixin):
             return torch.cat([points, maps[:, channels:]], 1)
 
         tile_pixels = _tile_pixels(pixel_values, max_memory, ESTIMATOR_BYTES)
-        found = run_tiled(motion, pixel_values, tile_pixels, ESTIMATOR_MARGIN, on_tile, agree)
+        found = run_tiled(motion, pixel_values, tile_pixels, self.estimator.tile_margin, on_tile, agree)
         return found[:, :channels], found[:, channels:] if self.estimator.config.predicts_uncertainty else None
 
     def estimate(self, pixel_values: Tensor, *args: Any, **kwargs: Any) -> Tensor:

@@ -17,6 +17,7 @@ from torch.utils.data import Dataset
 from transformers import PreTrainedModel
 
 from ..data.crops.crop_shards import CropShards, render_crops
+from ..data.crops.enlarged_crops import EnlargedCrops
 from ..data.crops.flow_crops import MotionFlowCrops
 from ..data.crops.pair_crops import PairCrops
 from ..data.crops.scene_crops import UNKNOWN_GAMMA, MixedCrops, SceneCrops
@@ -30,11 +31,12 @@ from ..exposure.doubled_angle import to_doubled_angle
 from ..io.photo_files import list_photos, read_photo
 from ..models.configuration_etraj import EtrajConfig
 from ..models.configuration_ma_dmphn import MaDmphnConfig
+from ..models.etraj_scales import ScaleEstimate
 from ..models.modeling_etraj import EtrajModel
 from ..models.modeling_ma_dmphn import MaDmphnForImageDeblurring
 from ..visualization.paths import draw_trajectories
 from .options import TrainingOptions
-from .starts import HEAD_GAIN, grow, start_by_deconvolution, start_on_detail, with_trajectory
+from .starts import HEAD_GAIN, grow, start_by_deconvolution, start_on_detail, with_trajectory, with_uncertainty
 
 LossAndTerms = tuple[Tensor, dict[str, Tensor]]
 TIMES_DRAWN = 15
@@ -125,9 +127,9 @@ class _CropStage:
             window = (options.frames_window[0], options.frames_window[1])
             frames = FrameWindowCrops(options.frames, length, recipe, window, options.frames_linear_share, seed)
             sources.append((frames, options.frames_share))
-        if len(sources) == 1:
-            return sources[0][0]
-        return MixedCrops([source for source, _ in sources], [share for _, share in sources], seed)
+        mixed = MixedCrops([source for source, _ in sources], [share for _, share in sources], seed)
+        crops = sources[0][0] if len(sources) == 1 else mixed
+        return EnlargedCrops(crops, recipe, seed) if recipe.enlarge > 1 else crops
 
     def model_inputs(self, crops: Tensor) -> dict[str, Tensor]:
         """What the model takes, for blurred crops ``(B, 3, S, S)``."""
@@ -171,15 +173,25 @@ class EstimatorStage(_CropStage):
         if not self.options.start_from:
             return EtrajModel(config)
         earlier = EtrajConfig.from_pretrained(self.options.start_from)
-        for name in ("backbone", "direction", "predicts_uncertainty"):
+        for name in ("backbone", "direction"):
             if getattr(earlier, name) != getattr(config, name):
                 raise BadInputError(
                     f"start_from has {name} {getattr(earlier, name)!r} and model {getattr(config, name)!r}; give a "
                     "model that has the same, or leave start_from out"
                 )
-        if earlier.trajectory == config.trajectory:
-            return EtrajModel.from_pretrained(self.options.start_from, config=config)
-        return with_trajectory(EtrajModel.from_pretrained(self.options.start_from), config)
+        start = EtrajModel.from_pretrained(self.options.start_from)
+        if config.predicts_uncertainty and not earlier.predicts_uncertainty:
+            start = with_uncertainty(start)
+        elif earlier.predicts_uncertainty != config.predicts_uncertainty:
+            raise BadInputError(
+                "start_from has predicts_uncertainty True and model False; give a model that has it, or leave "
+                "start_from out"
+            )
+        if earlier.trajectory != config.trajectory:
+            return with_trajectory(start, config)
+        model = EtrajModel(config)
+        model.load_state_dict(start.state_dict())
+        return model
 
     def parameter_groups(self) -> list[ParameterGroup]:
         head = list(self.model.network.head.parameters())
@@ -200,8 +212,14 @@ class EstimatorStage(_CropStage):
         losses: dict[str, Tensor] = {}
         if output.uncertainty is not None:
             known = accelerator.reduce(batch["known"].sum(), "mean")
-            ends = self.model.offsets_at(points.detach(), [-1.0, 1.0])
-            losses["uncertainty"] = uncertainty_loss(output.uncertainty, ends, batch["ends"], batch["known"], known)
+            judged = [ScaleEstimate(points, output.uncertainty), *(output.at_scales or ())]
+            each = [
+                uncertainty_loss(
+                    one.uncertainty, self.model.offsets_at(one.control_points.detach(), [-1.0, 1.0]), batch, known
+                )
+                for one in judged
+            ]
+            losses["uncertainty"] = torch.stack(each).mean()
             terms.append(options.uncertainty_weight * losses["uncertainty"])
         if progress >= options.reblur_from:
             with accelerator.autocast():
@@ -281,7 +299,7 @@ def known_motion_loss(model: EtrajModel, control_points: Tensor, ends: Tensor, k
     return (difference * known[:, 0]).sum() / count.clamp(min=1)
 
 
-def uncertainty_loss(uncertainty: Tensor, found: Tensor, ends: Tensor, known: Tensor, count: Tensor) -> Tensor:
+def uncertainty_loss(uncertainty: Tensor, found: Tensor, batch: dict[str, Tensor], count: Tensor) -> Tensor:
     """Negative log-likelihood ``log u + e / u`` of the errors ``e`` under an exponential distribution of mean ``u``.
 
     Its minimum is where ``u`` is the mean error.
@@ -290,10 +308,10 @@ def uncertainty_loss(uncertainty: Tensor, found: Tensor, ends: Tensor, known: Te
         uncertainty: ``u``, ``(B, 1, H, W)``, pixels.
         found: ``(B, 2, 2, H, W)``, estimated offsets at -1 and 1, pixels. ``e`` is the mean distance of both ends
             from the true ones, in the direction of time in which it is smaller.
-        ends: the true ones, likewise.
-        known: ``(B, 1, H, W)``, 1 where they are right and 0 elsewhere.
+        batch: ``ends``, the true ones, likewise; ``known``, ``(B, 1, H, W)``, 1 where they are right and 0 elsewhere.
         count: as in :func:`known_motion_loss`.
     """
+    ends, known = batch["ends"], batch["known"]
     distances = [torch.linalg.vector_norm(found - one, dim=2).mean(1) for one in (ends, ends.flip(1))]
     error = torch.minimum(*distances)
     scale = uncertainty[:, 0]
@@ -318,7 +336,7 @@ class DeblurrerStage(_CropStage):
             fields.setdefault("estimator_config", small.config.estimator_config)
         self.model = MaDmphnForImageDeblurring(MaDmphnConfig(**fields))
         if small is not None:
-            grow(small, self.model)
+            grow(small, self.model, estimator=estimator is None)
         if estimator is not None and self.model.estimator is not None:
             self.model.estimator.load_state_dict(estimator.state_dict())
         if options.deconvolution_start and small is None:

@@ -18,6 +18,9 @@ from ..models.modeling_ma_dmphn import MaDmphnForImageDeblurring, ResidualBlock
 HEAD_GAIN = 10.0
 # Mean |dx| / 2 of Gong et al.'s motions in the half-plane dx >= 0: the ends of the path start there, pixels.
 MIDDLE_OF_HALF_PLANE = 6.7
+HEAD = ("network.head.weight", "network.head.bias")
+# What the output for the uncertainty starts at; its softplus stands for 3.5 pixels.
+UNSURE = -1.4
 # Step of the deconvolution that a residual block along the motion starts with; Landweber's converges below 2.
 DECONVOLUTION_STEP = 1.5
 # Where the photo and the correction lie among the channels at full, half and quarter resolution.
@@ -68,9 +71,23 @@ def with_trajectory(start: EtrajModel, config: EtrajConfig) -> EtrajModel:
         for one in (start.config, config)
     )
     points = torch.linalg.lstsq(new, old).solution
-    for name in ("network.head.weight", "network.head.bias"):
-        head = weights[name].double().unflatten(0, (-1, 2))
-        weights[name] = torch.einsum("kj,jc...->kc...", points, head).flatten(0, 1).float()
+    parts = 2 * start.config.num_control_points
+    for name in HEAD:
+        head = weights[name][:parts].double().unflatten(0, (-1, 2))
+        ours = torch.einsum("kj,jc...->kc...", points, head).flatten(0, 1).float()
+        weights[name] = torch.cat([ours, weights[name][parts:]])
+    model.load_state_dict(weights)
+    return model
+
+
+@torch.no_grad()
+def with_uncertainty(start: EtrajModel) -> EtrajModel:
+    """An estimator that predicts the same paths, and a few pixels of uncertainty everywhere."""
+    model = EtrajModel(EtrajConfig(**{**start.config.to_diff_dict(), "predicts_uncertainty": True}))
+    weights = start.state_dict()
+    for name in HEAD:
+        fresh = torch.zeros_like(weights[name][:1]) if name.endswith("weight") else weights[name].new_tensor([UNSURE])
+        weights[name] = torch.cat([weights[name], fresh])
     model.load_state_dict(weights)
     return model
 
@@ -78,7 +95,7 @@ def with_trajectory(start: EtrajModel, config: EtrajConfig) -> EtrajModel:
 def _with_fresh_parts(model: EtrajModel, start: EtrajModel, weights: dict[str, torch.Tensor]) -> EtrajModel:
     """The first odd part means the same for every trajectory, and so does the uncertainty; the others start fresh."""
     parts = 2 * start.config.num_control_points
-    for name in ("network.head.weight", "network.head.bias"):
+    for name in HEAD:
         fresh = model.state_dict()[name].clone()
         fresh[:2] = weights[name][:2]
         fresh[2 * model.config.num_control_points :] = weights[name][parts:]
@@ -173,15 +190,18 @@ def _silence(conv: Any, channels: slice) -> None:
 
 
 @torch.no_grad()
-def grow(small: MaDmphnForImageDeblurring, large: MaDmphnForImageDeblurring) -> None:
+def grow(small: MaDmphnForImageDeblurring, large: MaDmphnForImageDeblurring, estimator: bool = True) -> None:
     """Copy a network of few levels into one of more, which then computes the same function.
 
     A new level starts as a copy of the coarsest one, silenced where it feeds the next: its features (the convolution
     that opens the last encoder stage, with nothing but zero biases after it) and its decoded image (the last
-    convolution). Both still receive gradients, so the level comes in as soon as it helps.
+    convolution). Both still receive gradients, so the level comes in as soon as it helps. Without ``estimator``, the
+    large one keeps its own.
     """
     weights = large.state_dict()
     for name, value in small.state_dict().items():
+        if not estimator and name.startswith("estimator."):
+            continue
         if name not in weights or weights[name].shape != value.shape:
             raise BadInputError(
                 f"start_from does not fit the model: it has no tensor {name} of shape {tuple(value.shape)}"

@@ -34,6 +34,8 @@ class CropRecipe:
     """How much further the sharp crop reaches on every side, pixels."""
     zoom: float = 1.0
     """Largest factor by which photos are enlarged; 1 leaves them as they are. Video frames are softer than photos."""
+    enlarge: float = 1.0
+    """Largest factor by which finished crops are enlarged, motion and all: longer blur in softer pictures."""
     layered_share: float = 0.0
     """Crops in which several regions each move in their own way."""
     final_layered_share: float | None = None
@@ -59,6 +61,8 @@ class CropRecipe:
     def __post_init__(self) -> None:
         if not 1 <= self.zoom <= MOST_ZOOM:
             raise BadInputError(f"crops zoom is {self.zoom}; it must be a factor from 1 to {MOST_ZOOM:g}")
+        if not 1 <= self.enlarge <= MOST_ZOOM:
+            raise BadInputError(f"crops enlarge is {self.enlarge}; it must be a factor from 1 to {MOST_ZOOM:g}")
 
 
 class MotionFlowCrops(Dataset):
