@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import ast
+import pickle
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from motion_offsets.errors import name_arguments
+from motion_offsets.errors import BadInputError, name_arguments
 
 SOURCE = Path(__file__).parents[1] / "src" / "motion_offsets"
 KNOWS_FLAGS = ("cli", "demo")
@@ -34,3 +35,9 @@ def test_a_command_line_puts_its_flags_there() -> None:
     assert name_arguments("give `dtype` 'float32', or leave `num_stacks` out", "--{}".format) == (
         "give --dtype 'float32', or leave --num_stacks out"
     )
+
+
+def test_a_message_is_one_line_whatever_a_name_holds() -> None:
+    error = BadInputError("two\nlines\t\x1b[2J\udcff.png: no such file; give one that exists")
+    assert str(error) == r"two\nlines\t\x1b[2J\udcff.png: no such file; give one that exists"
+    assert str(pickle.loads(pickle.dumps(error))) == str(error)

@@ -98,6 +98,11 @@ def test_what_does_not_go_with_it_is_one_line(folders: tuple[Path, Path], tmp_pa
             ("--camera", "only"),
             "--camera only is for estimated motion; leave it or --true-motion out",
         ),
+        (
+            "bsd-dynamic",
+            ("--label-maps", folders[1], "--refine-steps", 5),
+            "--refine-steps 5 would change the motion; leave it or --true-motion out",
+        ),
     ):
         asked = (benchmark, "--images", folders[0], "--true-motion", "-o", out)
         assert_refused(command("evaluate", *asked, *more), said)

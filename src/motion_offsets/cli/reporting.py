@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import re
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -11,11 +10,10 @@ from typing import Any, TypeVar
 
 import typer
 
-from ..errors import BadInputError, name_arguments
+from ..errors import BadInputError, name_arguments, printable
 from ..io.photo_files import passed_over
 
 BAD_INPUT, OUR_FAULT = 2, 1
-_NOT_TEXT = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 Command = TypeVar("Command", bound=Callable[..., None])
@@ -59,8 +57,7 @@ def report(error: Exception, subject: str = "") -> int:
 
 def say(line: str, err: bool = False) -> None:
     """Print a line; what is not text in a file's name, or would move a terminal's cursor, appears with backslashes."""
-    shown = _NOT_TEXT.sub(lambda found: found[0].encode("unicode_escape").decode(), line)
-    typer.echo(shown, err=err)
+    typer.echo(printable(line), err=err)
 
 
 MOST_NAMES = 3

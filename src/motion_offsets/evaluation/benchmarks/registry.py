@@ -46,6 +46,9 @@ def start(name: str, asked: Asked) -> Benchmark:
         )
     if asked.true_motion and asked.camera != AUTO:
         raise BadInputError(f"`camera` {asked.camera} is for estimated motion; leave it or `true_motion` out")
+    if asked.true_motion and asked.refine_steps:
+        steps = asked.refine_steps
+        raise BadInputError(f"`refine_steps` {steps} would change the motion; leave it or `true_motion` out")
     for option in declared.needs:
         if option not in given:
             raise BadInputError(f"{name} needs `{option}`: {declared.takes[option]}")
