@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from motion_offsets import BlurToVideoPipeline, EtrajConfig, EtrajModel
+from motion_offsets import BlurToVideoPipeline, EtrajConfig, EtrajModel, MaDmphnConfig, MaDmphnForImageDeblurring
 from motion_offsets.errors import BadInputError
 from motion_offsets.models.etraj_scales import ScaleEstimate, brought_up, fuse, reduced
 from motion_offsets.pipelines.tiled_networks import ESTIMATOR_BYTES
@@ -91,9 +91,19 @@ def test_tiles_agree_with_the_whole() -> None:
     photo = torch.rand(1, 3, 512, 768)
     whole, unsure = pipe.estimate_motion(photo)
     tiled, tiled_unsure = pipe.estimate_motion(photo, max_memory=ESTIMATOR_BYTES * 512 * 640)
-    assert pipe.estimator.tile_margin == 192
+    assert pipe.estimator.tile_margin == 128
     assert (whole - tiled).abs().max() < 0.1
     assert (unsure - tiled_unsure).abs().max() < 0.1
+
+
+def test_a_deblurrer_with_the_same_weights_at_other_scales_has_another_estimator() -> None:
+    torch.manual_seed(0)
+    carried = EtrajConfig(base_channels=4, scales=[1, 2])
+    deblurrer = MaDmphnForImageDeblurring(MaDmphnConfig(base_channels=4, estimator_config=carried))
+    for scales, agree in (([1, 2], True), ([1], False)):
+        estimator = EtrajModel(EtrajConfig(base_channels=4, scales=scales))
+        estimator.load_state_dict(deblurrer.estimator.state_dict())
+        assert BlurToVideoPipeline(estimator, deblurrer).estimators_agree is agree
 
 
 @pytest.mark.parametrize("scales", [[], [2], [1, 1], [2, 1], [1, 0], [1, 2.5], "12", [1, True]])
@@ -102,6 +112,19 @@ def test_scales_that_are_none(scales: object) -> None:
         EtrajConfig(predicts_uncertainty=True, scales=scales)
 
 
-def test_scales_need_the_uncertainty() -> None:
-    with pytest.raises(BadInputError, match="uncertainty"):
-        EtrajConfig(scales=[1, 2])
+def test_without_uncertainty_half_the_size_counts_a_quarter() -> None:
+    torch.manual_seed(0)
+    model = EtrajModel(EtrajConfig(base_channels=4, scales=[1, 2])).eval()
+    alone = EtrajModel(EtrajConfig(base_channels=4)).eval()
+    alone.load_state_dict(model.state_dict())
+    photo = torch.rand(1, 3, 64, 96)
+    with torch.no_grad():
+        found = model(photo)
+        full = alone(photo).control_points
+        half = 2 * torch.nn.functional.interpolate(
+            alone(torch.nn.functional.avg_pool2d(photo, 2)).control_points, scale_factor=2.0, mode="bilinear"
+        )
+    backwards = torch.cat([half[:, 2:], half[:, :2]], 1)
+    nearer = (half - full).square().sum(1, keepdim=True) <= (backwards - full).square().sum(1, keepdim=True)
+    torch.testing.assert_close(found.control_points, 0.8 * full + 0.2 * torch.where(nearer, half, backwards))
+    assert found.uncertainty is None

@@ -30,6 +30,12 @@ MARGIN = 64
 OVERLAP = overlap_of(MARGIN)
 
 
+def test_overlaps_larger_than_the_smallest_tile_come_to_an_end() -> None:
+    assert tile_layout(720, 1280, 10**7, margin=384) == ([(0, 720)], [(0, 1280)])
+    rows, columns = tile_layout(3000, 4000, 2048 * 2048, margin=384)
+    assert max(stop - start for start, stop in rows) * max(stop - start for start, stop in columns) <= 2048**2
+
+
 @pytest.mark.parametrize(("length", "count"), [(1000, 1), (1001, 2), (4000, 7), (6000, 5), (545, 2), (997, 3)])
 def test_spans_cover_the_length_and_overlap(length: int, count: int) -> None:
     spans = tile_spans(length, count, OVERLAP)

@@ -40,8 +40,8 @@ class EtrajConfig(BundledNamesMixin, SavedWithCodeMixin, PreTrainedConfig):
         predicts_uncertainty (`bool`, defaults to `False`):
             Whether the network also predicts how far off its paths are.
         scales (`tuple[int, ...]`, defaults to `(1,)`):
-            Factors by which the photo is reduced before the network sees it; the estimates of all are joined. More
-            than one needs `predicts_uncertainty`.
+            Factors by which the photo is reduced before the network sees it. The estimates of all are joined, weighted
+            by the inverse square of their uncertainty or, where that is not predicted, of the factor.
         ssim_weight (`float`, defaults to 0.1):
             Weight of the MS-SSIM loss (eq. 6).
         regularization_weight (`float`, defaults to 2e-5):
@@ -123,8 +123,6 @@ class EtrajConfig(BundledNamesMixin, SavedWithCodeMixin, PreTrainedConfig):
         valid = isinstance(scales, tuple) and scales[:1] == (1,) and all(is_integer(scale, 1) for scale in scales)
         valid = valid and all(coarse > fine for fine, coarse in itertools.pairwise(scales))
         require(self, "scales", valid, "must be a list of growing integers from 1 up, such as [1, 2]")
-        sure = len(scales) == 1 or self.predicts_uncertainty
-        require(self, "scales", sure, "must be [1] for a model that does not predict its uncertainty")
 
 
 def is_estimator(part: object) -> bool:

@@ -19,7 +19,7 @@ from ..exposure.doubled_angle import from_doubled_angle
 from ..exposure.full_precision import without_autocast
 from ..exposure.losses import ms_ssim_loss, reconstruction_loss, regularization_loss, total_variation_loss
 from ..exposure.trajectories import offsets_at, sample_times, trajectory_basis, weigh
-from ..runtime.tiling import ESTIMATOR_MARGIN
+from ..runtime.tiling import ESTIMATOR_MARGIN, SCALE_MARGIN
 from .configuration_etraj import MIN_SIDE, EtrajConfig
 from .etraj_pyramid import PyramidNetwork, space_to_depth
 from .etraj_scales import ScaleEstimate, brought_up, fuse, reduced
@@ -43,7 +43,7 @@ class EtrajOutput(ModelOutput):
             of models that predict it.
         motion_offsets: ``(B, N, 2, H, W)``, pixels, at the N sample times.
         reblurred: ``(B, 3, H, W)``, the estimated blurry image (eq. 3); only with ``sharp_pixel_values``.
-        at_scales: what control points and uncertainty were joined from; only in training, of several scales.
+        at_scales: what both were joined from; only in training, of several scales with uncertainty.
     """
 
     loss: Tensor | None = None
@@ -169,7 +169,7 @@ class EtrajModel(BundledNamesMixin, SavedWithCodeMixin, PreTrainedModel):
     @property
     def tile_margin(self) -> int:
         """Width, pixels, of the border of a tile in which its result is not used."""
-        return ESTIMATOR_MARGIN * self.config.scales[-1]
+        return ESTIMATOR_MARGIN + SCALE_MARGIN * (self.config.scales[-1] - 1)
 
     def sample_basis(self, device: torch.device | None = None) -> Tensor:
         """The ``(N, K)`` float32 basis of the model's trajectory at its N sample times."""
@@ -227,9 +227,15 @@ class EtrajModel(BundledNamesMixin, SavedWithCodeMixin, PreTrainedModel):
         found = [self._estimate_at(image, scale, height, width) for scale in scales]
         if len(found) == 1:
             return *found[0], None
-        estimates = [ScaleEstimate(points, spread) for points, spread in found if spread is not None]
+        estimates = [
+            # Where it is not predicted, it is taken for the same at every scale, in pixels of the reduced photo.
+            ScaleEstimate(points, torch.full_like(points[:, :1], scale) if spread is None else spread)
+            for scale, (points, spread) in zip(scales, found, strict=True)
+        ]
         with without_autocast(image):
             joined = fuse(estimates, self.config.trajectory)
+        if not self.config.predicts_uncertainty:
+            return joined.control_points, None, None
         return joined.control_points, joined.uncertainty, tuple(estimates)
 
     def _estimate_at(self, image: Tensor, scale: int, height: int, width: int) -> tuple[Tensor, Tensor | None]:

@@ -139,6 +139,8 @@ class TiledNetworksMixin(ExposureMixin):
         carried = None if self.deblurrer is None else self.deblurrer.own_estimator
         if carried is None or carried.config.trajectory != self.trajectory or carried.device != self.estimator.device:
             return False
+        if carried.config.scales != self.estimator.config.scales:
+            return False
         one, other = carried.state_dict(), self.estimator.state_dict()
         return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 

@@ -20,6 +20,7 @@ ALIGNMENT = 32
 # counts: with the bundled models, the tiles of a photo differ from the whole by less than 0.1 pixels of motion and
 # 0.1 of 255 in the sharp frame, which a test checks.
 ESTIMATOR_MARGIN = 96
+SCALE_MARGIN = 32  # as much more for each factor beyond 1 by which an estimator reduces the photo
 DEBLURRER_MARGIN = 48  # of one level; with more, which cut a tile at other places than the photo, the estimator's
 DECONVOLUTION_MARGIN = 64  # its steps carry things further, ever weaker
 # Between their margins, neighbouring tiles fade into each other over this many pixels.
@@ -66,7 +67,8 @@ def _divisions(length: int, overlap: int, alignment: int) -> Iterator[list[Span]
     for count in itertools.count(1):
         spans = tile_spans(length, count, overlap, alignment)
         yield spans
-        if _longest(spans) <= SMALLEST_SIDE:
+        # An overlap may be larger than the smallest tile; more tiles are then hardly smaller ones.
+        if _longest(spans) <= max(SMALLEST_SIDE, overlap + 2 * alignment):
             return
 
 
