@@ -45,7 +45,7 @@ class EnlargedCrops(Dataset):
             **item,
             "blurred": _middle(item["blurred"], factor, Image.Resampling.BICUBIC).clamp(0, 1),
             "sharp": _middle(item["sharp"], factor, Image.Resampling.BICUBIC).clamp(0, 1),
-            # Not interpolated: between two objects there is no motion that is half of each.
+            # Not interpolated: nothing between two objects moves half as each.
             "ends": factor * ends.unflatten(0, (2, 2)),
             "known": _middle(item["known"], factor, Image.Resampling.NEAREST),
         }
