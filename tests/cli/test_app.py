@@ -274,5 +274,5 @@ def test_a_files_name_moves_no_cursor(capsys: pytest.CaptureFixture[str]) -> Non
     assert report(BadInputError("\x1b[2Jred\npicture\x9b.png: is a folder")) == BAD_INPUT
     say("caf\u00e9 \udcff\r.png -> out/a\nb")
     said = capsys.readouterr()
-    assert said.err == "error: \\x1b[2Jred picture\\x9b.png: is a folder\n"
+    assert said.err == "error: \\x1b[2Jred\\npicture\\x9b.png: is a folder\n"
     assert said.out == "caf\u00e9 \\udcff\\r.png -> out/a\\nb\n"

@@ -86,7 +86,7 @@ def test_the_first_layer_sees_what_the_published_one_sees(tmp_path: Path) -> Non
 
 def test_the_bundled_estimator_survives_the_published_layout(tmp_path: Path, astronaut: Tensor) -> None:
     """Through the command, in the published size, and loaded as any model of ours."""
-    model = EtrajModel.from_pretrained("etraj-quadratic")
+    model = EtrajModel.from_pretrained("etraj-quadratic", scales=[1])  # as the published network sees the photo
     state = published_etraj(model)
     file = saved(state, tmp_path / "quad" / "latest_net_offset.pth")
     result = run("convert", file.parent, "-o", tmp_path / "ours", "--trajectory", "quadratic")

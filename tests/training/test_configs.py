@@ -59,7 +59,7 @@ def _frames(folder: Path) -> Path:
     """Thirteen consecutive frames of noise that moves by a pixel each."""
     folder.mkdir()
     noise = np.random.default_rng(0).integers(256, size=(200, 220, 3), dtype=np.uint8)
-    for number in range(13):
+    for number in range(17):
         Image.fromarray(noise[:, number : number + 200]).save(folder / f"{number:06d}.png")
     return folder
 

@@ -67,6 +67,15 @@ def test_another_trajectory_keeps_the_doubled_angle_and_the_uncertainty() -> Non
             torch.testing.assert_close(found.uncertainty, first.uncertainty)
 
 
+def test_a_start_on_detail_leaves_the_uncertainty_at_a_few_pixels() -> None:
+    model = EtrajModel(EtrajConfig(base_channels=4, predicts_uncertainty=True)).eval()
+    start_on_detail(model)
+    bias = model.network.head.bias.tolist()
+    assert bias[0] == -bias[2] < 0
+    assert bias[1] == bias[3] == 0
+    assert 16 * torch.nn.functional.softplus(torch.tensor(bias[4])) == pytest.approx(3.526, abs=1e-3)
+
+
 def test_uncertainty_is_added_to_the_same_paths() -> None:
     start = EtrajModel(EtrajConfig(base_channels=4, num_samples=5)).eval()
     model, image = with_uncertainty(start).eval(), torch.rand(1, 3, 32, 40)

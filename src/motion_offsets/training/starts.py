@@ -49,10 +49,12 @@ def start_on_detail(model: EtrajModel) -> None:
     first = network.encoder1.conv.weight
     by_colour = first.unflatten(1, (3, 4))
     first.copy_(5 * (by_colour - by_colour.mean((2, 3, 4), keepdim=True)).flatten(1, 2))
-    network.head.weight.mul_(HEAD_GAIN)
+    parts = 2 * model.config.num_control_points
+    network.head.weight[:parts].mul_(HEAD_GAIN)
+    assert network.head.bias is not None
+    network.head.bias[parts:] = UNSURE
     if model.config.trajectory == "quadratic":
-        assert network.head.bias is not None
-        network.head.bias.copy_(torch.tensor([-MIDDLE_OF_HALF_PLANE, 0.0, MIDDLE_OF_HALF_PLANE, 0.0]))
+        network.head.bias[:parts] = torch.tensor([-MIDDLE_OF_HALF_PLANE, 0.0, MIDDLE_OF_HALF_PLANE, 0.0])
 
 
 @torch.no_grad()
