@@ -44,6 +44,16 @@ def brought_up(maps: Tensor, factor: int) -> Tensor:
     return factor * functional.interpolate(maps, size=size, mode="bilinear", align_corners=False)
 
 
+def average(paths: Sequence[Tensor], scales: Sequence[int], trajectory: str) -> Tensor:
+    """:func:`fuse` of control points ``(B, 2K, H, W)`` whose uncertainty is not known: it is taken for the same at
+    every scale, in pixels of the reduced photo."""
+    shares = [scale**-2 for scale in scales]
+    joined = paths[0] * (shares[0] / sum(shares))
+    for path, share in zip(paths[1:], shares[1:], strict=True):
+        joined = joined + align_time_to(path, paths[0], trajectory) * (share / sum(shares))
+    return joined
+
+
 def fuse(estimates: Sequence[ScaleEstimate], trajectory: str) -> ScaleEstimate:
     """``sum_s w_s x_s`` with ``w_s ~ 1 / u_s^2``, each path in the direction of time nearest the surest one's.
 

@@ -22,7 +22,7 @@ from ..exposure.trajectories import offsets_at, sample_times, trajectory_basis, 
 from ..runtime.tiling import ESTIMATOR_MARGIN, SCALE_MARGIN
 from .configuration_etraj import MIN_SIDE, EtrajConfig
 from .etraj_pyramid import PyramidNetwork, space_to_depth
-from .etraj_scales import ScaleEstimate, brought_up, fuse, reduced
+from .etraj_scales import ScaleEstimate, average, brought_up, fuse, reduced
 from .hub import BundledNamesMixin
 from .remote_code import SavedWithCodeMixin
 
@@ -227,16 +227,12 @@ class EtrajModel(BundledNamesMixin, SavedWithCodeMixin, PreTrainedModel):
         found = [self._estimate_at(image, scale, height, width) for scale in scales]
         if len(found) == 1:
             return *found[0], None
-        estimates = [
-            # Where it is not predicted, it is taken for the same at every scale, in pixels of the reduced photo.
-            ScaleEstimate(points, torch.full_like(points[:, :1], scale) if spread is None else spread)
-            for scale, (points, spread) in zip(scales, found, strict=True)
-        ]
+        estimates = tuple(ScaleEstimate(points, spread) for points, spread in found if spread is not None)
         with without_autocast(image):
+            if not estimates:
+                return average([points for points, _ in found], scales, self.config.trajectory), None, None
             joined = fuse(estimates, self.config.trajectory)
-        if not self.config.predicts_uncertainty:
-            return joined.control_points, None, None
-        return joined.control_points, joined.uncertainty, tuple(estimates)
+        return joined.control_points, joined.uncertainty, estimates
 
     def _estimate_at(self, image: Tensor, scale: int, height: int, width: int) -> tuple[Tensor, Tensor | None]:
         """Of the image reduced by ``scale``: control points and uncertainty at full size, ``height`` x ``width``."""
