@@ -40,7 +40,7 @@ class OnnxGraph:
 
     def pad(self, value: str, sizes: str, multiple: tuple[int, int], mode: str) -> str:
         """Continue a value downwards and to the right until its sides are multiples."""
-        step, one = self._constant(np.array(multiple, np.int64)), self._constant(np.array([1, 1], np.int64))
+        step = self._constant(np.array(multiple, np.int64))
         before = self._constant(np.zeros(6, np.int64))  # none before, none after batch and channels
         # A small photo is mirrored as often as it takes; one mirroring adds its size less one at most.
         reach, rounds = MIN_SIDE, 1
@@ -50,7 +50,8 @@ class OnnxGraph:
             now = self.sizes(value) if number else sizes
             missing = self._node("Mod", [self._node("Neg", [now]), step])  # ONNX's Mod has the sign of the divisor
             if rounds > 1:
-                missing = self._node("Min", [missing, self._node("Sub", [now, one])])
+                most = self._node("Sub", [now, self._constant(np.ones(2, np.int64))])
+                missing = self._node("Min", [missing, most])
             value = self._node("Pad", [value, self._node("Concat", [before, missing], axis=0)], mode=_MODES[mode])
         return value
 

@@ -127,8 +127,9 @@ class _CropStage:
             window = (options.frames_window[0], options.frames_window[1])
             frames = FrameWindowCrops(options.frames, length, recipe, window, options.frames_linear_share, seed)
             sources.append((frames, options.frames_share))
-        mixed = MixedCrops([source for source, _ in sources], [share for _, share in sources], seed)
-        crops = sources[0][0] if len(sources) == 1 else mixed
+        crops = sources[0][0]
+        if len(sources) > 1:
+            crops = MixedCrops([source for source, _ in sources], [share for _, share in sources], seed)
         return EnlargedCrops(crops, recipe, seed) if recipe.enlarge > 1 else crops
 
     def model_inputs(self, crops: Tensor) -> dict[str, Tensor]:
