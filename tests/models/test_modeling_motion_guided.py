@@ -16,7 +16,9 @@ from motion_offsets.errors import BadInputError
 from motion_offsets.exposure.blur import create_blur, expose
 from motion_offsets.exposure.trajectories import offsets_at, sample_times, trajectory_basis
 from motion_offsets.models.configuration_etraj import EtrajConfig
+from motion_offsets.models.configuration_ma_dmphn import MaDmphnConfig
 from motion_offsets.models.configuration_motion_guided import MotionGuidedConfig
+from motion_offsets.models.modeling_ma_dmphn import MaDmphnForImageDeblurring
 from motion_offsets.models.modeling_motion_guided import (
     START_SHARE,
     MotionGuidedForImageDeblurring,
@@ -25,6 +27,7 @@ from motion_offsets.models.modeling_motion_guided import (
     path_samples,
 )
 
+PRIOR: dict[str, Any] = {"levels": (1,), "base_channels": 4}
 SMALL: dict[str, Any] = {"widths": (4, 8), "encoder_blocks": (0, 1), "decoder_blocks": (1,)}
 BASIS = trajectory_basis("quadratic", sample_times(15, dtype=torch.float32))
 
@@ -117,8 +120,25 @@ def test_it_starts_near_the_photo_towards_deconvolution() -> None:
     model = make()
     for parameter in model.stages[0].unet.head.parameters():
         torch.nn.init.zeros_(parameter)
-    ((deconvolved, _),) = deconvolution_estimates(photo, photo, points, BASIS, (8,))
-    expected = photo + START_SHARE * (deconvolved - photo)
+    found = [image for image, _ in deconvolution_estimates(photo, photo, points, BASIS, (1, 3, 8))]
+    expected = photo + START_SHARE * (sum(found) / 3 - photo)
+    assert torch.allclose(model(photo, control_points=points).sharp, expected, atol=1e-6)
+
+
+def test_deconvolution_starts_from_the_prior_s_frame() -> None:
+    torch.manual_seed(0)
+    photo, points = torch.rand(1, 3, 32, 48), straight(3.0, 1.0, 32, 48)
+    model = make(prior_config=MaDmphnConfig(**PRIOR), deconvolution_steps=(0, 2))
+    for parameter in model.stages[0].unet.head.parameters():
+        torch.nn.init.zeros_(parameter)
+    alone = MaDmphnForImageDeblurring(MaDmphnConfig(**PRIOR)).eval()
+    alone.load_state_dict(model.prior.state_dict())
+    frame = alone(photo, motion_offsets=offsets_at(points, alone.config.tap_times, "quadratic")).sharp
+    assert (frame - photo).abs().max() > 1e-3
+    (start, unexplained), (found, _) = deconvolution_estimates(photo, frame, points, BASIS, (0, 2))
+    assert torch.equal(start, frame)
+    assert torch.allclose(unexplained, photo - expose(frame, points, BASIS))
+    expected = frame + START_SHARE * (found - frame)
     assert torch.allclose(model(photo, control_points=points).sharp, expected, atol=1e-6)
 
 
@@ -146,12 +166,14 @@ def test_gradients_reach_an_estimator_of_its_own() -> None:
 
 
 def test_saved_and_loaded_by_the_auto_classes(tmp_path: Path) -> None:
-    model = make(estimator_config={"base_channels": 2})
+    model = make(estimator_config={"base_channels": 2}, prior_config=PRIOR)
     model.save_pretrained(tmp_path)
     assert motion_offsets.MotionGuidedForImageDeblurring  # importing it registers it
     loaded = AutoModel.from_pretrained(tmp_path).eval()
     assert isinstance(loaded, MotionGuidedForImageDeblurring)
-    assert AutoConfig.from_pretrained(tmp_path).widths == (4, 8)
+    config = AutoConfig.from_pretrained(tmp_path)
+    assert config.widths == (4, 8)
+    assert (config.prior_config.levels, config.prior_config.base_channels) == ((1,), 4)
     photo = torch.rand(1, 3, 32, 32)
     assert torch.equal(loaded(photo).sharp, model(photo).sharp)
 
@@ -169,13 +191,16 @@ def test_unpacked_output_is_a_tuple() -> None:
         ({"widths": (8,)}, "widths is"),
         ({"encoder_blocks": (1, 2, 3)}, "encoder_blocks is (1, 2, 3); it must be 2 integers"),
         ({"decoder_blocks": (1, 1)}, "decoder_blocks is"),
-        ({"deconvolution_steps": (4, 2)}, "rising positive integers"),
+        ({"deconvolution_steps": (4, 2)}, "rising integers from 0 up"),
         ({"path_distances": (0.0, 1.0)}, "positive numbers"),
         ({"step_size": 1.5}, "above 0 and at most 1"),
         ({"trajectory": "zero-constraint"}, "trajectory is"),
         ({"num_samples": 4}, "num_samples is"),
         ({"padding_mode": "reflect"}, "zeros or border"),
         ({"estimator_config": {"trajectory": "linear"}}, "both must be the same"),
+        ({"prior_config": {"motion_aware": False}}, "prior_config must be motion-aware"),
+        ({"prior_config": {"estimator_config": {}}}, "prior_config must be motion-aware and have no estimator_config"),
+        ({"prior_config": EtrajConfig()}, "must be None, a dict or an MaDmphnConfig"),
     ],
 )
 def test_bad_configs(config: dict[str, Any], message: str) -> None:

@@ -27,6 +27,7 @@ CONTINUED = (
     "etraj-bidirectional-linear",
     "etraj-cubic",
     "etraj-linear",
+    "etraj-quadratic-context",
     "etraj-quadratic-dynamic",
     "etraj-quadratic-longer",
     "etraj-quadratic-plain",
@@ -90,11 +91,14 @@ def test_every_config_takes_a_step(name: str, photos: Path, pairs: Path, cutouts
     if aware or guided:
         EtrajModel(EtrajConfig(base_channels=4, **estimator)).save_pretrained(tmp_path / "estimator")
         arguments += ["--estimator", tmp_path / "estimator"]
+    if fields.get("prior"):
+        MaDmphnForImageDeblurring(MaDmphnConfig(levels=(1,), base_channels=4)).save_pretrained(tmp_path / "prior")
+        arguments += ["--prior", tmp_path / "prior"]
     if name.removesuffix(".yaml") in CONTINUED:
         if deblurs:
             start = MaDmphnForImageDeblurring(MaDmphnConfig(**{**fields["model"], "levels": (1,), "base_channels": 4}))
         else:
-            start = EtrajModel(EtrajConfig(**{**fields["model"], "base_channels": 4}))
+            start = EtrajModel(EtrajConfig(**{**_without_context(fields["model"]), "base_channels": 4}))
         start.save_pretrained(tmp_path / "start")
         arguments += ["--start_from", tmp_path / "start"]
     run = Run(read_options([str(argument) for argument in arguments]))
@@ -104,7 +108,18 @@ def test_every_config_takes_a_step(name: str, photos: Path, pairs: Path, cutouts
     changed = {name for name, weight in before.items() if not weight.equal(after[name])}
     assert changed
     assert any(name.startswith("estimator.") for name in changed) == (aware and not fields.get("freeze_estimator"))
+    if fields.get("freeze_network"):
+        assert all(name.startswith("context.") for name in changed)
+    if guided:
+        assert all(name.startswith("stages.") for name in changed)
     assert load_file(tmp_path / "run" / "model" / "model.safetensors").keys() == after.keys()
+
+
+def _without_context(fields: dict[str, Any]) -> dict[str, Any]:
+    """Of a model that a network of context is trained on: it predicts no uncertainty itself."""
+    if "context_widths" not in fields:
+        return fields
+    return {**{name: value for name, value in fields.items() if "context" not in name}, "predicts_uncertainty": False}
 
 
 def test_a_config_lies_over_its_base(tmp_path: Path) -> None:
@@ -144,6 +159,7 @@ PAIRS = ["--pairs", "nowhere", "--pairs_share"]
         (["--report_to", "paper"], "report_to is"),
         (["--freeze_estimator", "true"], "freeze_estimator is True and stage is estimator"),
         (["--pixel_loss", "l1"], "pixel_loss is 'l1' and stage is estimator"),
+        (["--freeze_network", "true"], "freeze_network is True, which trains the network of model context_widths"),
         (["--keep_of_start", "0.5"], "keep_of_start is 0.5 and start_from is not given"),
         (["--reblur_from", "0.5"], "reblur_from is 0.5 and the flow loss before it is missing"),
         (["--dynamic_share", "0.5"], "dynamic_share is 0.5 and objects is []"),

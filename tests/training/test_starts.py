@@ -15,6 +15,7 @@ from motion_offsets.training.starts import (
     grow,
     start_by_deconvolution,
     start_on_detail,
+    with_context,
     with_trajectory,
     with_uncertainty,
 )
@@ -49,6 +50,21 @@ def test_another_trajectory_says_the_same_as_well_as_it_can() -> None:
         model = with_trajectory(start, EtrajConfig(base_channels=4, num_samples=5, trajectory="linear")).eval()
         straight = (points[:, :2] - points[:, 2:]) / 2
         torch.testing.assert_close(model(image).control_points, straight, atol=1e-4, rtol=1e-4)
+
+
+def test_a_network_of_context_starts_with_what_there_is_and_anew_for_another_trajectory() -> None:
+    fields = {"base_channels": 4, "scales": [1, 2]}
+    around = {"context_widths": [8], "context_encoder_blocks": [1], "predicts_uncertainty": True}
+    start = EtrajModel(EtrajConfig(**fields)).eval()
+    model = with_context(start, EtrajConfig(**fields, **around)).eval()
+    for name, weight in start.state_dict().items():
+        assert torch.equal(model.state_dict()[name], weight), name
+    assert not model.context.cells.head.weight.any()
+    torch.nn.init.normal_(model.context.cells.head.weight)
+    other = with_trajectory(model, EtrajConfig(**fields, **around, trajectory="linear"))
+    assert not other.context.cells.head.weight.any()
+    with pytest.raises(BadInputError, match="start_from predicts its uncertainty itself"):
+        with_context(with_uncertainty(start), EtrajConfig(**fields, **around))
 
 
 def test_another_trajectory_keeps_the_doubled_angle_and_the_uncertainty() -> None:

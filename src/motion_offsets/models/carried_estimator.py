@@ -6,8 +6,8 @@ from transformers import PreTrainedConfig
 
 from .configuration_etraj import EtrajConfig
 
-# Fields of a saved configuration that are not the carried estimator's: the deblurrer has its own.
-NOT_OF_THE_ESTIMATOR = ("transformers_version", "architectures", "dtype", "auto_map")
+# Fields of a saved configuration that are not the carried model's: the one that carries it has its own.
+NOT_OF_THE_CARRIED = ("transformers_version", "architectures", "dtype", "auto_map")
 
 
 class CarriedEstimatorMixin:
@@ -34,14 +34,16 @@ class CarriedEstimatorMixin:
         """What `config.json` holds; of the estimator, only what describes it, not where its weights came from."""
         written = super().to_diff_dict()  # type: ignore[misc]
         if isinstance(self.estimator_config, PreTrainedConfig):
-            estimator = self.estimator_config.to_diff_dict()
-            for name in NOT_OF_THE_ESTIMATOR:
-                estimator.pop(name, None)
-            written["estimator_config"] = estimator
+            written["estimator_config"] = without_origin(self.estimator_config.to_diff_dict())
         return written
 
     def _check_values(self) -> None:
         raise NotImplementedError
 
 
-__all__ = ["CarriedEstimatorMixin"]
+def without_origin(fields: dict[str, Any]) -> dict[str, Any]:
+    """A carried model's fields without those that say where its weights came from."""
+    return {name: value for name, value in fields.items() if name not in NOT_OF_THE_CARRIED}
+
+
+__all__ = ["CarriedEstimatorMixin", "without_origin"]

@@ -1,6 +1,7 @@
 """Configuration of the exposure trajectory estimator."""
 
 import itertools
+import math
 from typing import Any, ClassVar
 
 from transformers import PreTrainedConfig
@@ -12,6 +13,7 @@ from .remote_code import SavedWithCodeMixin
 
 BACKBONES = ("table1", "pyramid")
 DIRECTIONS = ("half-plane", "doubled-angle")
+LEVELS = ("widths", "encoder_blocks", "decoder_blocks")
 MIN_SIDE = 16  # of what a network sees, pixels
 
 
@@ -42,6 +44,13 @@ class EtrajConfig(BundledNamesMixin, SavedWithCodeMixin, PreTrainedConfig):
         scales (`tuple[int, ...]`, defaults to `(1,)`):
             Factors by which the photo is reduced before the network sees it. The estimates of all are joined, weighted
             by the inverse square of their uncertainty or, where that is not predicted, of the factor.
+        context_widths (`tuple[int, ...]`, defaults to `()`):
+            Channels, at 1/4, 1/8, ... of the photo's resolution, of a second network that joins and corrects the
+            estimates by what lies around a pixel, and predicts the uncertainty; empty for none.
+        context_encoder_blocks (`tuple[int, ...]`, defaults to `()`):
+            Its residual blocks per level on the way down, as many entries as `context_widths`.
+        context_decoder_blocks (`tuple[int, ...]`, defaults to `()`):
+            Its residual blocks per level on the way up, finest level first, one entry fewer.
         ssim_weight (`float`, defaults to 0.1):
             Weight of the MS-SSIM loss (eq. 6).
         regularization_weight (`float`, defaults to 2e-5):
@@ -69,6 +78,9 @@ class EtrajConfig(BundledNamesMixin, SavedWithCodeMixin, PreTrainedConfig):
     direction: str = "half-plane"
     predicts_uncertainty: bool = False
     scales: tuple[int, ...] | list[int] = (1,)
+    context_widths: tuple[int, ...] | list[int] = ()
+    context_encoder_blocks: tuple[int, ...] | list[int] = ()
+    context_decoder_blocks: tuple[int, ...] | list[int] = ()
     ssim_weight: float = 0.1
     regularization_weight: float = 2e-5
     total_variation_weight: float = 5e-4
@@ -77,7 +89,7 @@ class EtrajConfig(BundledNamesMixin, SavedWithCodeMixin, PreTrainedConfig):
     gamma: float | None = None
 
     def __post_init__(self, **kwargs: Any) -> None:
-        for name in ("widths", "encoder_blocks", "decoder_blocks", "scales"):
+        for name in ("scales", *LEVELS, *(f"context_{name}" for name in LEVELS)):
             if isinstance(getattr(self, name), list):
                 setattr(self, name, tuple(getattr(self, name)))
         self._check_values()
@@ -93,7 +105,8 @@ class EtrajConfig(BundledNamesMixin, SavedWithCodeMixin, PreTrainedConfig):
         """What photos are padded to multiples of: pixels per cell of the coarsest features, and for several scales as
         many as leave the smallest side at the coarsest."""
         cell = 8 if self.backbone == "table1" else 4 * 2 ** (len(self.widths) - 1)
-        return cell if len(self.scales) == 1 else max(cell, MIN_SIDE) * self.scales[-1]
+        stride = cell if len(self.scales) == 1 else max(cell, MIN_SIDE) * self.scales[-1]
+        return math.lcm(stride, 4 * 2 ** (len(self.context_widths) - 1)) if self.context_widths else stride
 
     def _check_values(self) -> None:
         valid = isinstance(self.base_channels, int) and self.base_channels >= 1
@@ -106,17 +119,24 @@ class EtrajConfig(BundledNamesMixin, SavedWithCodeMixin, PreTrainedConfig):
         check_num_samples(self.num_samples)
 
     def _check_levels(self) -> None:
-        for name, smallest in (("widths", 1), ("encoder_blocks", 0), ("decoder_blocks", 0)):
-            values = getattr(self, name)
-            valid = isinstance(values, tuple) and all(is_integer(value, smallest) for value in values)
-            require(self, name, valid, f"must be a list of integers from {smallest} up")
-        levels = len(self.widths)
-        require(self, "widths", levels >= 1, "must have one entry or more")
-        for name, entries in (("encoder_blocks", levels), ("decoder_blocks", levels - 1)):
-            valid = len(getattr(self, name)) == entries
-            require(self, name, valid, f"must have {entries} entries, as widths has {levels}")
+        self._check_blocks("")
+        require(self, "widths", len(self.widths) >= 1, "must have one entry or more")
+        self._check_blocks("context_")
         require(self, "predicts_uncertainty", isinstance(self.predicts_uncertainty, bool), "must be true or false")
+        if self.context_widths:
+            require(self, "predicts_uncertainty", self.predicts_uncertainty, "must be true with context_widths")
+            require(self, "backbone", self.backbone == "table1", "must be table1 with context_widths")
         self._check_scales()
+
+    def _check_blocks(self, prefix: str) -> None:
+        for name, smallest in zip(LEVELS, (1, 0, 0), strict=True):
+            values = getattr(self, prefix + name)
+            valid = isinstance(values, tuple) and all(is_integer(value, smallest) for value in values)
+            require(self, prefix + name, valid, f"must be a list of integers from {smallest} up")
+        levels = len(getattr(self, f"{prefix}widths"))
+        for name, entries in (("encoder_blocks", levels), ("decoder_blocks", max(0, levels - 1))):
+            valid = len(getattr(self, prefix + name)) == entries
+            require(self, prefix + name, valid, f"must have {entries} entries, as {prefix}widths has {levels}")
 
     def _check_scales(self) -> None:
         scales = self.scales

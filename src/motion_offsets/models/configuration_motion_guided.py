@@ -6,9 +6,10 @@ from transformers import PreTrainedConfig
 
 from ..errors import BadInputError
 from ..exposure.trajectories import check_num_samples, num_control_points
-from .carried_estimator import CarriedEstimatorMixin
+from .carried_estimator import CarriedEstimatorMixin, without_origin
 from .config_checks import is_integer, is_number, require
 from .configuration_etraj import is_estimator
+from .configuration_ma_dmphn import MaDmphnConfig
 from .hub import BundledNamesMixin
 from .remote_code import SavedWithCodeMixin
 
@@ -28,8 +29,8 @@ class MotionGuidedConfig(CarriedEstimatorMixin, BundledNamesMixin, SavedWithCode
         num_stages (`int`, defaults to 1):
             U-Nets in a row, each preceded by deconvolution of the estimate of the one before.
         deconvolution_steps (`tuple[int, ...]`, defaults to `(1, 3, 8)`):
-            Numbers of deconvolution steps, in rising order, after which the estimate is shown to the U-Net. Empty: the
-            U-Net sees the photo and its motion alone.
+            Numbers of deconvolution steps, in rising order, after which the estimate is shown to the U-Net; 0 is the
+            start itself. Empty: the U-Net sees the photo and its motion alone.
         path_distances (`tuple[float, ...]`, defaults to `(0.5, 1.0, 1.5, 2.0)`):
             Distances along the path, 1 being its ends, at which the U-Net sees the photo: the mean of the samples on
             both sides. Beyond 1 the path goes on straight.
@@ -43,6 +44,9 @@ class MotionGuidedConfig(CarriedEstimatorMixin, BundledNamesMixin, SavedWithCode
             What the exposure finds outside the image.
         estimator_config (`dict` or `EtrajConfig`, *optional*):
             With one, the model carries its own estimator and finds the motion itself when none is passed.
+        prior_config (`dict` or `MaDmphnConfig`, *optional*):
+            With one, the model carries a motion-aware MA-DMPHN, whose frame deconvolution starts from in place of the
+            photo. It has no estimator: it is given the same motion.
     """
 
     model_type = "motion-guided"
@@ -66,6 +70,18 @@ class MotionGuidedConfig(CarriedEstimatorMixin, BundledNamesMixin, SavedWithCode
     num_samples: int = 15
     padding_mode: str = "border"
     estimator_config: dict | PreTrainedConfig | None = None
+    prior_config: dict | PreTrainedConfig | None = None
+
+    def __post_init__(self, **kwargs: Any) -> None:
+        if isinstance(self.prior_config, dict):
+            self.prior_config = MaDmphnConfig(**self.prior_config)
+        super().__post_init__(**kwargs)
+
+    def to_diff_dict(self) -> dict[str, Any]:
+        written = super().to_diff_dict()
+        if isinstance(self.prior_config, PreTrainedConfig):
+            written["prior_config"] = without_origin(self.prior_config.to_diff_dict())
+        return written
 
     @property
     def num_control_points(self) -> int:
@@ -87,9 +103,9 @@ class MotionGuidedConfig(CarriedEstimatorMixin, BundledNamesMixin, SavedWithCode
             require(self, name, valid, f"must be {length} integers from 0 up, as widths is {self.widths}")
         require(self, "num_stages", is_integer(self.num_stages, 1), "must be an integer from 1 up")
         steps = self.deconvolution_steps
-        valid = isinstance(steps, tuple) and all(is_integer(step, 1) for step in steps)
+        valid = isinstance(steps, tuple) and all(is_integer(step, 0) for step in steps)
         valid = valid and list(steps) == sorted(set(steps))
-        require(self, "deconvolution_steps", valid, "must be rising positive integers")
+        require(self, "deconvolution_steps", valid, "must be rising integers from 0 up")
         distances = self.path_distances
         valid = isinstance(distances, tuple) and all(is_number(one) and one > 0 for one in distances)
         require(self, "path_distances", valid, "must be positive numbers such as (0.5, 1.0)")
@@ -108,6 +124,13 @@ class MotionGuidedConfig(CarriedEstimatorMixin, BundledNamesMixin, SavedWithCode
             raise BadInputError(
                 f"trajectory is {self.trajectory!r} and that of estimator_config {estimator.trajectory!r}; "
                 "both must be the same"
+            )
+        prior: Any = self.prior_config
+        valid = prior is None or getattr(prior, "model_type", None) == MaDmphnConfig.model_type
+        require(self, "prior_config", valid, "must be None, a dict or an MaDmphnConfig")
+        if prior is not None and (not prior.motion_aware or prior.estimator_config is not None):
+            raise BadInputError(
+                "prior_config must be motion-aware and have no estimator_config: the prior is given the model's motion"
             )
 
 

@@ -72,9 +72,12 @@ def pad_to_multiple(tensor: Tensor, multiple: tuple[int, int], mode: str) -> Ten
 
 
 def reduced_copy(model: nn.Module, dtype: torch.dtype) -> nn.Module:
-    """A copy with weights of this type. Where positions come out, in an estimator's last layer, they stay float32."""
+    """A copy with weights of this type. Where positions come out, in an estimator's last layers, they stay float32."""
     reduced = copy.deepcopy(model).to(dtype).eval()
     for module in reduced.modules():
         if is_estimator(module):
-            cast(EtrajModel, module).network.head.float()
+            estimator = cast(EtrajModel, module)
+            estimator.network.head.float()
+            if estimator.context is not None:
+                estimator.context.cells.head.float()
     return reduced

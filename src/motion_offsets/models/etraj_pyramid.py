@@ -34,59 +34,71 @@ QUIET = 0.2  # of the second convolution of a residual block at the start
 LOUD = 0.1  # of the last layer
 
 
-class PyramidBlock(GradientCheckpointingLayer):
-    """Two 3x3 convolutions with a ReLU between them, added to their input."""
+class ChannelNorm(nn.LayerNorm):
+    """Layer normalization over the channels of each pixel of ``(B, C, H, W)``, so that tiles agree with the whole."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        return super().forward(features.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
+class CellBlock(GradientCheckpointingLayer):
+    """Normalization, and two 3x3 convolutions with a GELU between them, added to the input."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
+        self.norm = ChannelNorm(channels)
         self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
         self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
         self.conv2.gain = QUIET  # type: ignore[assignment]
 
     def forward(self, features: Tensor) -> Tensor:
-        return features + self.conv2(functional.relu(self.conv1(features)))
+        return features + self.conv2(functional.gelu(self.conv1(self.norm(features))))
 
 
-class PyramidNetwork(nn.Module):
-    """``(B, 3, H, W)`` to ``(B, out_channels, H, W)``; sides are multiples of ``4 * 2 ** (levels - 1)``.
+class CellNetwork(nn.Module):
+    """A U-Net over cells of 4x4 pixels: ``(B, in_channels, h, w)`` to ``(B, out_channels, 4h, 4w)``.
+
+    The sides ``h`` and ``w`` are multiples of ``2 ** (levels - 1)``.
 
     Args:
-        widths: channels at 1/4, 1/8, ... of the resolution.
+        in_channels: of what is known about a cell.
+        widths: channels at 1/4, 1/8, ... of the photo's resolution.
         encoder_blocks: residual blocks per level on the way down.
         decoder_blocks: residual blocks per level on the way up, finest first, one entry fewer.
         out_channels: of the prediction.
     """
 
     def __init__(
-        self, widths: Sequence[int], encoder_blocks: Sequence[int], decoder_blocks: Sequence[int], out_channels: int
+        self,
+        in_channels: int,
+        widths: Sequence[int],
+        encoder_blocks: Sequence[int],
+        decoder_blocks: Sequence[int],
+        out_channels: int,
     ) -> None:
         super().__init__()
-        self.stem = nn.Conv2d(6 * CELL**2 + len(DISPLACEMENTS), widths[0], 3, padding=1)
+        self.stem = nn.Conv2d(in_channels, widths[0], 3, padding=1)
         pairs = list(zip(widths, widths[1:], strict=False))
         self.down = nn.ModuleList(nn.Conv2d(fine, coarse, 2, stride=2) for fine, coarse in pairs)
         self.up = nn.ModuleList(nn.ConvTranspose2d(coarse, fine, 2, stride=2) for fine, coarse in pairs)
         self.encoder = nn.ModuleList(_blocks(*level) for level in zip(widths, encoder_blocks, strict=True))
         self.decoder = nn.ModuleList(_blocks(*level) for level in zip(widths, decoder_blocks, strict=False))
+        self.last_norm = ChannelNorm(widths[0])
         self.before_head = nn.Conv2d(widths[0], 2 * widths[0], 3, padding=1)
         self.head = nn.Conv2d(2 * widths[0], out_channels, 1)
         self.mask = nn.Conv2d(2 * widths[0], NEIGHBOURS * CELL**2, 1)
         self.head.gain = self.mask.gain = LOUD  # type: ignore[assignment]
 
-    def forward(self, image: Tensor) -> Tensor:
-        contrast = local_contrast(image)
-        cells = torch.cat(
-            [space_to_depth(torch.cat([2 * image - 1, contrast], 1), CELL), structure_functions(contrast)], 1
-        )
+    def forward(self, cells: Tensor) -> Tensor:
         cells = cells.to(self.stem.weight.dtype).contiguous(memory_format=torch.channels_last)
-        # Blur tells its direction by how much detail of each direction there is: by magnitudes, not by signed values.
-        features = functional.relu(self.stem(cells))
+        features = self.stem(cells)
         skips = []
         for level, blocks in enumerate(self.encoder):
-            features = blocks(functional.relu(self.down[level - 1](features)) if level else features)
+            features = blocks(self.down[level - 1](features) if level else features)
             skips.append(features)
         for level in reversed(range(len(self.decoder))):
             features = self.decoder[level](skips[level] + self.up[level](features))
-        features = functional.relu(self.before_head(features))
+        features = functional.gelu(self.before_head(self.last_norm(features)))
         weights = self.mask(features)
         # Positions are tens of pixels: under autocast too, the last layer gives them in full precision.
         with without_autocast(features):
@@ -94,8 +106,26 @@ class PyramidNetwork(nn.Module):
             return convex_upsample(prediction, weights.to(prediction.dtype))
 
 
+class PyramidNetwork(CellNetwork):
+    """``(B, 3, H, W)`` to ``(B, out_channels, H, W)``; sides are multiples of ``4 * 2 ** (levels - 1)``.
+
+    Args: as of :class:`CellNetwork`.
+    """
+
+    def __init__(
+        self, widths: Sequence[int], encoder_blocks: Sequence[int], decoder_blocks: Sequence[int], out_channels: int
+    ) -> None:
+        channels = 6 * CELL**2 + len(DISPLACEMENTS)
+        super().__init__(channels, widths, encoder_blocks, decoder_blocks, out_channels)
+
+    def forward(self, image: Tensor) -> Tensor:
+        contrast = local_contrast(image)
+        pixels = space_to_depth(torch.cat([2 * image - 1, contrast], 1), CELL)
+        return super().forward(torch.cat([pixels, structure_functions(contrast)], 1))
+
+
 def _blocks(channels: int, count: int) -> nn.Sequential:
-    return nn.Sequential(*(PyramidBlock(channels) for _ in range(count)))
+    return nn.Sequential(*(CellBlock(channels) for _ in range(count)))
 
 
 def local_contrast(image: Tensor) -> Tensor:

@@ -15,12 +15,13 @@ from transformers.utils import ModelOutput
 
 from ..errors import BadInputError
 from ..exposure.blur import expose
-from ..exposure.doubled_angle import from_doubled_angle
+from ..exposure.doubled_angle import from_doubled_angle, to_doubled_angle
 from ..exposure.full_precision import without_autocast
 from ..exposure.losses import ms_ssim_loss, reconstruction_loss, regularization_loss, total_variation_loss
 from ..exposure.trajectories import offsets_at, sample_times, trajectory_basis, weigh
-from ..runtime.tiling import ESTIMATOR_MARGIN, SCALE_MARGIN
+from ..runtime.tiling import CONTEXT_MARGIN, ESTIMATOR_MARGIN, SCALE_MARGIN
 from .configuration_etraj import MIN_SIDE, EtrajConfig
+from .etraj_context import ContextNetwork, Reading
 from .etraj_pyramid import PyramidNetwork, space_to_depth
 from .etraj_scales import ScaleEstimate, average, brought_up, fuse, reduced
 from .hub import BundledNamesMixin
@@ -115,6 +116,10 @@ class EtrajNetwork(nn.Module):
         self.head = nn.Conv2d(2 * c, out_channels, 5, padding=2)
 
     def forward(self, image: Tensor) -> Tensor:
+        return self.read(self.features(image))
+
+    def features(self, image: Tensor) -> Tensor:
+        """``(B, 2c, H / 2, W / 2)``, what the last two layers read the outputs from."""
         # Centred, so that the first convolution's outputs start out on both sides of its ReLU.
         centred = (2 * image - 1).to(self.encoder1.conv.weight.dtype)
         stage1 = self.encoder1(space_to_depth(centred, 2))
@@ -123,7 +128,10 @@ class EtrajNetwork(nn.Module):
         features = functional.leaky_relu(self.upsample1(features), 0.2)
         features = self.bottleneck2(torch.cat([features, stage2], 1))
         features = functional.leaky_relu(self.upsample2(features), 0.2)
-        features = self.bottleneck3(torch.cat([features, stage1], 1))
+        return self.bottleneck3(torch.cat([features, stage1], 1))
+
+    def read(self, features: Tensor) -> Tensor:
+        """The outputs, ``(B, 2K, H, W)``, of :meth:`features`."""
         features = functional.relu(self.upsample3(features))
         # Positions are tens of pixels: under autocast too, the last layer gives them in full precision.
         with without_autocast(features):
@@ -148,12 +156,21 @@ class EtrajModel(BundledNamesMixin, SavedWithCodeMixin, PreTrainedModel):
 
     def __init__(self, config: EtrajConfig):
         super().__init__(config)
-        outputs = 2 * config.num_control_points + config.predicts_uncertainty
+        points = 2 * config.num_control_points
+        outputs = points + (config.predicts_uncertainty and not config.context_widths)
         if config.backbone == "pyramid":
             self.network: Any = PyramidNetwork(config.widths, config.encoder_blocks, config.decoder_blocks, outputs)
         else:
             self.network = EtrajNetwork(config.base_channels, outputs)
+        self.context: Any = None
+        if config.context_widths:
+            blocks = (config.context_encoder_blocks, config.context_decoder_blocks)
+            self.context = ContextNetwork(
+                config.scales, points, 2 * config.base_channels, config.context_widths, *blocks
+            )
         self.post_init()
+        if self.context is not None:
+            self.context.start()
 
     def _init_weights(self, module: nn.Module) -> None:
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
@@ -169,7 +186,9 @@ class EtrajModel(BundledNamesMixin, SavedWithCodeMixin, PreTrainedModel):
     @property
     def tile_margin(self) -> int:
         """Width, pixels, of the border of a tile in which its result is not used."""
-        return ESTIMATOR_MARGIN + SCALE_MARGIN * (self.config.scales[-1] - 1)
+        levels = len(self.config.context_widths)
+        around = CONTEXT_MARGIN * 2 ** (levels - 1) if levels else 0
+        return ESTIMATOR_MARGIN + SCALE_MARGIN * (self.config.scales[-1] - 1) + around
 
     def sample_basis(self, device: torch.device | None = None) -> Tensor:
         """The ``(N, K)`` float32 basis of the model's trajectory at its N sample times."""
@@ -224,32 +243,50 @@ class EtrajModel(BundledNamesMixin, SavedWithCodeMixin, PreTrainedModel):
             # A small photo is mirrored as often as it takes; torch mirrors once.
             down, right = (min(-side % stride, side - 1) for side in image.shape[2:])
             image = functional.pad(image, (0, right, 0, down), mode="reflect")
-        found = [self._estimate_at(image, scale, height, width) for scale in scales]
+        if self.context is not None:
+            found = self._estimate_in_context(image)
+            return *(one[..., :height, :width] for one in found), None
+        found = [[one[..., :height, :width] for one in self._estimate_at(image, scale)] for scale in scales]
+        paths = [one[0] for one in found]
+        if not self.config.predicts_uncertainty:
+            with without_autocast(image):
+                return average(paths, scales, self.config.trajectory), None, None
         if len(found) == 1:
             return *found[0], None
-        estimates = tuple(ScaleEstimate(points, spread) for points, spread in found if spread is not None)
+        estimates = tuple(ScaleEstimate(points, spread) for points, spread in found)
         with without_autocast(image):
-            if not estimates:
-                return average([points for points, _ in found], scales, self.config.trajectory), None, None
             joined = fuse(estimates, self.config.trajectory)
         return joined.control_points, joined.uncertainty, estimates
 
-    def _estimate_at(self, image: Tensor, scale: int, height: int, width: int) -> tuple[Tensor, Tensor | None]:
-        """Of the image reduced by ``scale``: control points and uncertainty at full size, ``height`` x ``width``."""
+    def _estimate_in_context(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Control points and uncertainty, from the features at all scales at once."""
+        readings = []
+        for scale in self.config.scales:
+            features = self.network.features(reduced(image, scale))
+            outputs = self.network.read(features).float()
+            with without_autocast(outputs):
+                code = to_doubled_angle(brought_up(outputs, scale), self.config.trajectory)
+            readings.append(Reading(code, features, scale))
+        code, spread = self.context(image, readings)
+        with without_autocast(image):
+            return from_doubled_angle(code, self.config.trajectory), spread.clamp(SURE, UNSURE)
+
+    def _estimate_at(self, image: Tensor, scale: int) -> list[Tensor]:
+        """Of the image reduced by ``scale``: control points and, where it is predicted, uncertainty at full size."""
         config, points_end = self.config, 2 * self.config.num_control_points
         outputs = self.network(reduced(image, scale))
         # Positions need more digits than half precision has.
         if outputs.dtype in (torch.float16, torch.bfloat16):
             outputs = outputs.float()
         with without_autocast(outputs):
-            points, spread = outputs[:, :points_end], None
+            points = outputs[:, :points_end]
             if config.direction == "doubled-angle":
                 points = from_doubled_angle(points * PIXELS_PER_UNIT, config.trajectory)
-            points = brought_up(points, scale)[..., :height, :width]
+            found = [brought_up(points, scale)]
             if config.predicts_uncertainty:
                 spread = functional.softplus(outputs[:, points_end:]) * PIXELS_PER_UNIT
-                spread = brought_up(spread, scale)[..., :height, :width].clamp(SURE, UNSURE)
-        return points, spread
+                found.append(brought_up(spread, scale).clamp(SURE, UNSURE))
+        return found
 
     def reblur_loss(
         self, control_points: Tensor, pixel_values: Tensor, sharp_pixel_values: Tensor, gamma: float | None = None

@@ -8,8 +8,10 @@ is its adjoint wherever the motion is locally constant, a step of deconvolution 
 Landweber's iteration with Nesterov's momentum.
 
 The U-Net sees the photo, the estimate after a few such steps and after more of them, what these leave unexplained, the
-motion, and the photo along the path. Its answer is ``y + m (x - y) + r``: how much of the deconvolved estimate to take
-over per pixel and colour (``m`` in [0, 1]), and a correction ``r``. It starts close to the photo.
+motion, and the photo along the path. Its answer is ``z + sum_k m_k (x_k - z) + r``: how much of each estimate to take
+over per pixel and colour (``m_k`` in [0, 1]), and a correction ``r``. It starts close to ``z``, where deconvolution
+starts: the photo, or the frame of a carried MA-DMPHN (its *prior*), so that deconvolution along the motion need only
+find what that network missed.
 """
 
 from __future__ import annotations
@@ -31,11 +33,13 @@ from ..exposure.blur import expose
 from ..exposure.trajectories import offsets_at, sample_times, samples_needed, trajectory_basis
 from ..runtime.tiling import ESTIMATOR_MARGIN
 from .configuration_etraj import EtrajConfig
+from .configuration_ma_dmphn import MaDmphnConfig
 from .configuration_motion_guided import MotionGuidedConfig
 from .deblurring import DeblurrerMixin
 from .etraj_pyramid import space_to_depth
 from .hub import BundledNamesMixin
 from .modeling_etraj import EtrajModel
+from .modeling_ma_dmphn import MaDmphnForImageDeblurring
 from .remote_code import SavedWithCodeMixin
 
 MIN_SIDE = 16
@@ -85,7 +89,7 @@ def deconvolution_estimates(
         start: the first ``z``, ``(B, 3, H, W)``.
         control_points: ``(B, 2K, H, W)``, pixels.
         basis: ``(N, K)``, see :func:`~motion_offsets.exposure.trajectories.trajectory_basis`.
-        steps: rising numbers of steps after which the estimate is returned.
+        steps: rising numbers of steps after which the estimate is returned; after 0 it is ``start``.
         step_size: ``s``, above 0; 1 is the largest that is sure to converge.
         padding_mode: as in :func:`~motion_offsets.exposure.blur.create_blur`.
 
@@ -97,7 +101,7 @@ def deconvolution_estimates(
         return ()
     estimate = ahead = start
     residual = photo - expose(ahead, control_points, basis, padding_mode)
-    found = []
+    found = [(start, residual)] if steps[0] == 0 else []
     for step in range(1, max(steps) + 1):
         following = ahead + step_size * expose(residual, -control_points, basis, padding_mode)
         if step in steps:
@@ -170,9 +174,12 @@ def _depth_to_space(features: Tensor) -> Tensor:
 
 
 class GuidedUNet(nn.Module):
-    """``(B, C, H, W)`` to ``(B, 6, H, W)`` at half the resolution and coarser; sides are multiples of 2^levels."""
+    """``(B, in_channels, H, W)`` to ``(B, out_channels, H, W)``, computed at half the resolution and coarser.
 
-    def __init__(self, config: MotionGuidedConfig, in_channels: int) -> None:
+    Sides are multiples of 2^levels.
+    """
+
+    def __init__(self, config: MotionGuidedConfig, in_channels: int, out_channels: int) -> None:
         super().__init__()
         widths = config.widths
         self.stem = nn.Conv2d(4 * in_channels, widths[0], 1)
@@ -181,7 +188,7 @@ class GuidedUNet(nn.Module):
         pairs = list(zip(widths, widths[1:], strict=False))
         self.down = nn.ModuleList(nn.Conv2d(fine, coarse, 2, stride=2) for fine, coarse in pairs)
         self.up = nn.ModuleList(nn.Conv2d(coarse, 4 * fine, 1) for fine, coarse in pairs)
-        self.head = nn.Conv2d(widths[0], 4 * 6, 3, padding=1)
+        self.head = nn.Conv2d(widths[0], 4 * out_channels, 3, padding=1)
         self.head.gain = HEAD_GAIN  # type: ignore[assignment]
 
     def forward(self, inputs: Tensor) -> Tensor:
@@ -209,7 +216,7 @@ class GuidedStage(nn.Module):
         self.padding_mode = config.padding_mode
         # The photo, each deconvolved estimate with what it leaves unexplained, the motion, the photo along the path.
         channels = 3 + 6 * len(self.steps) + MOTION_CHANNELS + 3 * len(config.path_distances)
-        self.unet = GuidedUNet(config, channels)
+        self.unet = GuidedUNet(config, channels, 3 * sum(step > 0 for step in self.steps) + 3)
 
     def forward(self, photo: Tensor, estimate: Tensor, points: Tensor, hints: Tensor, basis: Tensor) -> Tensor:
         """``hints``: ``(B, C, H, W)``, what else the U-Net is told, the same in every stage."""
@@ -219,11 +226,14 @@ class GuidedStage(nn.Module):
         seen = [part for image, residual in deconvolved for part in (image - photo, residual)]
         inputs = torch.cat([photo - 0.5, *seen, hints], 1)
         inputs = inputs.to(self.unet.stem.weight.dtype).contiguous(memory_format=torch.channels_last)
-        trust, correction = self.unet(inputs).float().split(3, 1)
-        best = deconvolved[-1][0] if deconvolved else estimate
-        # The inverse of the sigmoid, so that an output of 0 takes over START_SHARE.
-        share = torch.sigmoid(trust + torch.logit(torch.tensor(START_SHARE)).item())
-        return estimate + share * (best - estimate) + correction
+        *trusts, correction = self.unet(inputs).float().split(3, 1)
+        result = estimate + correction
+        moved = [image for step, (image, _) in zip(self.steps, deconvolved, strict=True) if step > 0]
+        for trust, image in zip(trusts, moved, strict=True):
+            # The inverse of the sigmoid, so that outputs of 0 take over START_SHARE in all.
+            share = torch.sigmoid(trust + torch.logit(torch.tensor(START_SHARE / len(trusts))).item())
+            result = result + share * (image - estimate)
+        return result
 
 
 class MotionGuidedPreTrainedModel(BundledNamesMixin, SavedWithCodeMixin, PreTrainedModel):
@@ -261,6 +271,8 @@ class MotionGuidedForImageDeblurring(DeblurrerMixin, MotionGuidedPreTrainedModel
         self.estimator = (
             EtrajModel(cast(EtrajConfig, config.estimator_config)) if config.estimator_config is not None else None
         )
+        prior = config.prior_config
+        self.prior = None if prior is None else MaDmphnForImageDeblurring(cast(MaDmphnConfig, prior))
         self.post_init()
 
     @property
@@ -342,6 +354,8 @@ class MotionGuidedForImageDeblurring(DeblurrerMixin, MotionGuidedPreTrainedModel
         along = path_samples(photo, control_points, trajectory, self.config.path_distances)
         hints = torch.cat([motion_features(control_points, trajectory), *along], 1)
         estimate, outputs = photo, []
+        if self.prior is not None:
+            estimate = self.prior.sharpen(photo, control_points, trajectory).float()
         for stage in self.stages:
             estimate = stage(photo, estimate, control_points, hints, basis)
             outputs.append(estimate[:, :, :height, :width].contiguous())

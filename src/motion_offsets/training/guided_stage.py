@@ -12,9 +12,10 @@ from torch.nn import functional
 from ..evaluation.metrics import psnr
 from ..models.configuration_motion_guided import MotionGuidedConfig
 from ..models.modeling_etraj import EtrajModel
+from ..models.modeling_ma_dmphn import MaDmphnForImageDeblurring
 from ..models.modeling_motion_guided import MotionGuidedForImageDeblurring
 from .options import TrainingOptions
-from .stages import LossAndTerms, Validation, _CropStage, _means
+from .stages import LossAndTerms, ParameterGroup, Validation, _CropStage, _means
 
 # How wrong a disturbed motion is: factors of its length, turns in radians, and the largest smooth error in pixels.
 LENGTHS = (0.6, 1.4)
@@ -29,7 +30,7 @@ class GuidedStage(_CropStage):
 
     The motion of each crop is, by the shares ``true_motion`` and ``disturbed_motion``, the known one or the known one
     with errors, and for all other crops that of the estimator. Motion that is not known anywhere in a crop is always
-    estimated.
+    estimated. A prior is not trained further.
     """
 
     model: MotionGuidedForImageDeblurring
@@ -40,13 +41,24 @@ class GuidedStage(_CropStage):
         self.estimator = EtrajModel.from_pretrained(str(options.estimator)).eval().requires_grad_(False)
         self.estimator.to(memory_format=torch.channels_last)
         fields = {"trajectory": self.estimator.config.trajectory, **options.model_fields()}
+        prior = MaDmphnForImageDeblurring.from_pretrained(options.prior) if options.prior else None
+        if prior is not None:
+            prior.config.estimator_config, prior.estimator = None, None
+            fields["prior_config"] = prior.config
         config = MotionGuidedConfig(**fields)
         if options.start_from:
             self.model = MotionGuidedForImageDeblurring.from_pretrained(options.start_from, config=config)
         else:
             self.model = MotionGuidedForImageDeblurring(config)
+        if self.model.prior is not None:
+            if prior is not None:
+                self.model.prior.load_state_dict(prior.state_dict())
+            self.model.prior.requires_grad_(False)
         self.generator = torch.Generator().manual_seed(options.seed)
         self.model.train()
+
+    def parameter_groups(self) -> list[ParameterGroup]:
+        return [ParameterGroup(list(self.model.stages.parameters()), 1.0)]
 
     def model_inputs(self, crops: Tensor) -> dict[str, Tensor]:
         channels = 2 * self.model.config.num_control_points

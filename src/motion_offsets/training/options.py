@@ -25,10 +25,10 @@ CONFIGS = {"estimator": EtrajConfig, "deblurrer": MaDmphnConfig, "motion-guided"
 PRECISIONS = ("no", "bf16", "fp16", "auto")
 TRACKERS = ("trackio", "tensorboard", "wandb")
 # Fields that the other stage has no use for: given there, they would be silently without effect.
-OF_ESTIMATOR = ("high_pass_start", "flow_weight", "uncertainty_weight", "reblur_from", "ssim_from")
+OF_ESTIMATOR = ("high_pass_start", "freeze_network", "flow_weight", "uncertainty_weight", "reblur_from", "ssim_from")
 OF_DEBLURRER = ("freeze_estimator", "deconvolution_start")
 OF_BOTH_DEBLURRERS = ("estimator", "pixel_loss", "frequency_weight")
-OF_MOTION_GUIDED = ("true_motion", "disturbed_motion")
+OF_MOTION_GUIDED = ("prior", "true_motion", "disturbed_motion")
 USELESS = {
     "estimator": OF_DEBLURRER + OF_BOTH_DEBLURRERS + OF_MOTION_GUIDED,
     "deblurrer": OF_ESTIMATOR + OF_MOTION_GUIDED,
@@ -119,6 +119,9 @@ class TrainingOptions:
         default=0.0, metadata={"help": "part of the run from which the paper's loss is used at all"}
     )
     ssim_from: float = field(default=0.0, metadata={"help": "part of the run from which MS-SSIM is in the loss"})
+    freeze_network: bool = field(
+        default=False, metadata={"help": "estimator: train the network of context_widths alone"}
+    )
     freeze_estimator: bool = field(default=False, metadata={"help": "do not fine-tune the deblurrer's estimator"})
     deconvolution_start: bool = field(
         default=False, metadata={"help": "deblurrer: start by deconvolution along the motion, not as the paper does"}
@@ -126,6 +129,9 @@ class TrainingOptions:
     pixel_loss: str = field(default="mse", metadata={"help": "deblurrer: mse (the paper) or l1"})
     frequency_weight: float = field(default=0.0, metadata={"help": "deblurrer: weight of the L1 loss on spectra"})
 
+    prior: str | None = field(
+        default=None, metadata={"help": "motion-guided: the MA-DMPHN whose frame deconvolution starts from"}
+    )
     true_motion: float = field(
         default=0.0, metadata={"help": "motion-guided: share of crops that are deblurred with their known motion"}
     )
@@ -240,6 +246,11 @@ class TrainingOptions:
                 f"high_pass_start is true and model backbone {config.backbone!r}, which sees local contrast from the "
                 "start; leave it out"
             )
+        if self.freeze_network and not (config.context_widths and self.start_from):
+            raise BadInputError(
+                "freeze_network is True, which trains the network of model context_widths alone, on what that of "
+                "start_from sees; give both, or leave it out"
+            )
         if self.flow_weight and self.pairs_share + self.frames_share == 1:
             raise BadInputError(
                 f"flow_weight is {self.flow_weight} and all crops come from pairs or frames, whose motion is not "
@@ -286,6 +297,8 @@ class TrainingOptions:
             )
         if config.estimator_config is not None:
             raise BadInputError("model has an estimator_config; leave it out, the estimator is trained by itself")
+        if config.prior_config is not None:
+            raise BadInputError("model has a prior_config; leave it out and name the prior itself, as prior")
 
     def model_fields(self) -> dict[str, Any]:
         """The fields that go to the model's config."""
@@ -308,7 +321,7 @@ class TrainingOptions:
         fields = dataclasses.asdict(self)
         for name in ("images", "validation_images", "objects", "label_maps", "pairs", "frames"):
             fields[name] = [_last_names(folder) for folder in fields[name]]
-        for name in ("start_from", "estimator", "validation_pairs", "shards"):
+        for name in ("start_from", "estimator", "prior", "validation_pairs", "shards"):
             fields[name] = fields[name] and _last_names(fields[name])
         for name in ("output_dir", "resume", "report_to", "push_to_hub"):
             del fields[name]

@@ -36,7 +36,7 @@ from ..models.modeling_etraj import EtrajModel
 from ..models.modeling_ma_dmphn import MaDmphnForImageDeblurring
 from ..visualization.paths import draw_trajectories
 from .options import TrainingOptions
-from .starts import HEAD_GAIN, grow, start_by_deconvolution, start_on_detail, with_trajectory, with_uncertainty
+from .starts import HEAD_GAIN, grow, start_by_deconvolution, start_on_detail, with_context, with_trajectory, with_uncertainty
 
 LossAndTerms = tuple[Tensor, dict[str, Tensor]]
 TIMES_DRAWN = 15
@@ -167,6 +167,8 @@ class EstimatorStage(_CropStage):
         self.model = self._started(config)
         if options.high_pass_start and not options.start_from:
             start_on_detail(self.model)
+        if options.freeze_network:
+            self.model.network.requires_grad_(False)
         self.ssim_weight = config.ssim_weight
         self.model.train()
 
@@ -181,7 +183,9 @@ class EstimatorStage(_CropStage):
                     "model that has the same, or leave start_from out"
                 )
         start = EtrajModel.from_pretrained(self.options.start_from)
-        if config.predicts_uncertainty and not earlier.predicts_uncertainty:
+        if config.context_widths and not earlier.context_widths:
+            start = with_context(start, config)
+        elif config.predicts_uncertainty and not earlier.predicts_uncertainty:
             start = with_uncertainty(start)
         elif earlier.predicts_uncertainty != config.predicts_uncertainty:
             raise BadInputError(
@@ -195,6 +199,8 @@ class EstimatorStage(_CropStage):
         return model
 
     def parameter_groups(self) -> list[ParameterGroup]:
+        if self.options.freeze_network:
+            return [ParameterGroup(list(self.model.context.parameters()), 1.0)]
         head = list(self.model.network.head.parameters())
         others = [p for name, p in self.model.named_parameters() if not name.startswith("network.head.")]
         # Positions are tens of pixels where features are about 1: the head has as much further to go.
@@ -280,7 +286,7 @@ def _drawn(blurred: Tensor, model: EtrajModel, control_points: Tensor) -> Tensor
 def known_motion_loss(model: EtrajModel, control_points: Tensor, ends: Tensor, known: Tensor, count: Tensor) -> Tensor:
     """L1 between the offsets at both ends of the exposure and the true ones, where these are known; pixels.
 
-    For a model that predicts doubled angles, between what the offsets and the true ones are in these terms (see
+    For a model whose last network predicts doubled angles, between what the offsets and the true ones are in these terms (see
     :mod:`motion_offsets.exposure.doubled_angle`), so that the direction of time does not count.
 
     Args:
@@ -291,7 +297,7 @@ def known_motion_loss(model: EtrajModel, control_points: Tensor, ends: Tensor, k
         count: what the sum is divided by: how many pixels are known, in this batch or as a mean over processes.
     """
     found = model.offsets_at(control_points, [-1.0, 1.0])
-    if model.config.direction == "doubled-angle":
+    if model.config.direction == "doubled-angle" or model.config.context_widths:
         # The ends are the control points of a quadratic path.
         code, true = (to_doubled_angle(one.flatten(1, 2), "quadratic") for one in (found, ends))
         difference = (code - true).abs().mean(1)
@@ -313,7 +319,7 @@ def uncertainty_loss(uncertainty: Tensor, found: Tensor, batch: dict[str, Tensor
         count: as in :func:`known_motion_loss`.
     """
     ends, known = batch["ends"], batch["known"]
-    distances = [torch.linalg.vector_norm(found - one, dim=2).mean(1) for one in (ends, ends.flip(1))]
+    distances = [(found - one).square().sum(2).sqrt().mean(1) for one in (ends, ends.flip(1))]
     error = torch.minimum(*distances)
     scale = uncertainty[:, 0]
     return ((scale.log() + error / scale) * known[:, 0]).sum() / count.clamp(min=1)

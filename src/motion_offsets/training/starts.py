@@ -65,7 +65,7 @@ def with_trajectory(start: EtrajModel, config: EtrajConfig) -> EtrajModel:
     points (eq. 12-14): the new points are those whose offsets at the N sample times are nearest in least squares.
     """
     model = EtrajModel(config)
-    weights = start.state_dict()
+    weights = {**start.state_dict(), **_context(model)}
     if config.direction == "doubled-angle":
         return _with_fresh_parts(model, start, weights)
     old, new = (
@@ -92,6 +92,27 @@ def with_uncertainty(start: EtrajModel) -> EtrajModel:
         weights[name] = torch.cat([weights[name], fresh])
     model.load_state_dict(weights)
     return model
+
+
+def with_context(start: EtrajModel, config: EtrajConfig) -> EtrajModel:
+    """An estimator of the config that begins with what ``start`` predicts at each of the config's scales, averaged.
+
+    Raises:
+        BadInputError: ``start`` predicts uncertainty itself, or does not fit.
+    """
+    model = EtrajModel(config)
+    if start.config.predicts_uncertainty:
+        raise BadInputError(
+            "start_from predicts its uncertainty itself, and model has context_widths, whose network is to predict "
+            "it; give a start without"
+        )
+    model.load_state_dict({**start.state_dict(), **_context(model)})
+    return model
+
+
+def _context(model: EtrajModel) -> dict[str, torch.Tensor]:
+    """The weights of the network of context, none where the model has none."""
+    return {name: value for name, value in model.state_dict().items() if name.startswith("context.")}
 
 
 def _with_fresh_parts(model: EtrajModel, start: EtrajModel, weights: dict[str, torch.Tensor]) -> EtrajModel:
