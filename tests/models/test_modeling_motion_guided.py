@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional
 from transformers import AutoConfig, AutoModel
 
 import motion_offsets
@@ -28,6 +29,7 @@ from motion_offsets.models.modeling_motion_guided import (
 )
 
 PRIOR: dict[str, Any] = {"levels": (1,), "base_channels": 4}
+SIZES: dict[str, Any] = {"prior_config": PRIOR, "prior_scales": (1, 2, 4)}
 SMALL: dict[str, Any] = {"widths": (4, 8), "encoder_blocks": (0, 1), "decoder_blocks": (1,)}
 BASIS = trajectory_basis("quadratic", sample_times(15, dtype=torch.float32))
 
@@ -142,8 +144,24 @@ def test_deconvolution_starts_from_the_prior_s_frame() -> None:
     assert torch.allclose(model(photo, control_points=points).sharp, expected, atol=1e-6)
 
 
+def test_a_prior_that_sees_the_photo_at_two_sizes() -> None:
+    """What it changes in the photo of half the size, where the motion is half as long, is brought up and added."""
+    torch.manual_seed(0)
+    photo, points = torch.rand(1, 3, 32, 64), straight(6.0, 2.0, 32, 64)
+    model = make(prior_config=MaDmphnConfig(**PRIOR), prior_scales=(1, 2), deconvolution_steps=())
+    for parameter in model.stages[0].unet.head.parameters():
+        torch.nn.init.zeros_(parameter)
+    half = functional.avg_pool2d(photo, 2)
+    fine = model.prior.sharpen(photo, points, "quadratic")
+    change = model.prior.sharpen(half, straight(3.0, 1.0, 16, 32), "quadratic") - half
+    coarse = photo + functional.interpolate(change, scale_factor=2, mode="bicubic")
+    start = (2 * fine + coarse) / 3
+    expected = start + START_SHARE / 2 * (fine + coarse - 2 * start)
+    torch.testing.assert_close(model(photo, control_points=points).sharp, expected, atol=1e-5, rtol=1e-5)
+
+
 @pytest.mark.parametrize("size", [(16, 16), (33, 50), (64, 48)])
-@pytest.mark.parametrize("config", [{}, {"num_stages": 2}, {"deconvolution_steps": ()}, {"trajectory": "cubic"}])
+@pytest.mark.parametrize("config", [{}, {"num_stages": 2}, {"deconvolution_steps": ()}, {"trajectory": "cubic"}, SIZES])
 def test_shapes_and_loss(size: tuple[int, int], config: dict[str, Any]) -> None:
     model = make(**config)
     photo = torch.rand(2, 3, *size)
@@ -200,6 +218,7 @@ def test_unpacked_output_is_a_tuple() -> None:
         ({"estimator_config": {"trajectory": "linear"}}, "both must be the same"),
         ({"prior_config": {"motion_aware": False}}, "prior_config must be motion-aware"),
         ({"prior_config": {"estimator_config": {}}}, "prior_config must be motion-aware and have no estimator_config"),
+        ({"prior_scales": [2, 4]}, "prior_scales is (2, 4)"),
         ({"prior_config": EtrajConfig()}, "must be None, a dict or an MaDmphnConfig"),
     ],
 )

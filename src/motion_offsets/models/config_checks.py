@@ -1,5 +1,6 @@
 """What the configurations of the models check their values by."""
 
+import itertools
 import math
 from typing import Any
 
@@ -32,4 +33,12 @@ def is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
-__all__ = ["is_integer", "is_number", "require"]
+def check_scales(config: object, name: str) -> None:
+    """Require a field to be factors by which photos are reduced: 1 and, if any, larger ones in rising order."""
+    scales = getattr(config, name)
+    valid = isinstance(scales, tuple) and scales[:1] == (1,) and all(is_integer(scale, 1) for scale in scales)
+    valid = valid and all(coarse > fine for fine, coarse in itertools.pairwise(scales))
+    require(config, name, valid, "must be a list of growing integers from 1 up, such as [1, 2]")
+
+
+__all__ = ["check_scales", "is_integer", "is_number", "require"]

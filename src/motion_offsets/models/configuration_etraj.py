@@ -1,13 +1,12 @@
 """Configuration of the exposure trajectory estimator."""
 
-import itertools
 import math
 from typing import Any, ClassVar
 
 from transformers import PreTrainedConfig
 
 from ..exposure.trajectories import check_num_samples, num_control_points
-from .config_checks import is_integer, require
+from .config_checks import check_scales, is_integer, require
 from .hub import BundledNamesMixin
 from .remote_code import SavedWithCodeMixin
 
@@ -126,7 +125,7 @@ class EtrajConfig(BundledNamesMixin, SavedWithCodeMixin, PreTrainedConfig):
         if self.context_widths:
             require(self, "predicts_uncertainty", self.predicts_uncertainty, "must be true with context_widths")
             require(self, "backbone", self.backbone == "table1", "must be table1 with context_widths")
-        self._check_scales()
+        check_scales(self, "scales")
 
     def _check_blocks(self, prefix: str) -> None:
         for name, smallest in zip(LEVELS, (1, 0, 0), strict=True):
@@ -137,12 +136,6 @@ class EtrajConfig(BundledNamesMixin, SavedWithCodeMixin, PreTrainedConfig):
         for name, entries in (("encoder_blocks", levels), ("decoder_blocks", max(0, levels - 1))):
             valid = len(getattr(self, prefix + name)) == entries
             require(self, prefix + name, valid, f"must have {entries} entries, as {prefix}widths has {levels}")
-
-    def _check_scales(self) -> None:
-        scales = self.scales
-        valid = isinstance(scales, tuple) and scales[:1] == (1,) and all(is_integer(scale, 1) for scale in scales)
-        valid = valid and all(coarse > fine for fine, coarse in itertools.pairwise(scales))
-        require(self, "scales", valid, "must be a list of growing integers from 1 up, such as [1, 2]")
 
 
 def is_estimator(part: object) -> bool:

@@ -1,5 +1,6 @@
 """Configuration of the motion-guided deblurrer: a few steps of deconvolution along the trajectories, then a U-Net."""
 
+import math
 from typing import Any, ClassVar
 
 from transformers import PreTrainedConfig
@@ -7,13 +8,14 @@ from transformers import PreTrainedConfig
 from ..errors import BadInputError
 from ..exposure.trajectories import check_num_samples, num_control_points
 from .carried_estimator import CarriedEstimatorMixin, without_origin
-from .config_checks import is_integer, is_number, require
+from .config_checks import check_scales, is_integer, is_number, require
 from .configuration_etraj import is_estimator
 from .configuration_ma_dmphn import MaDmphnConfig
 from .hub import BundledNamesMixin
 from .remote_code import SavedWithCodeMixin
 
 PADDING_MODES = ("zeros", "border")
+MIN_SIDE = 16  # of what a network sees, pixels
 
 
 class MotionGuidedConfig(CarriedEstimatorMixin, BundledNamesMixin, SavedWithCodeMixin, PreTrainedConfig):
@@ -47,6 +49,9 @@ class MotionGuidedConfig(CarriedEstimatorMixin, BundledNamesMixin, SavedWithCode
         prior_config (`dict` or `MaDmphnConfig`, *optional*):
             With one, the model carries a motion-aware MA-DMPHN, whose frame deconvolution starts from in place of the
             photo. It has no estimator: it is given the same motion.
+        prior_scales (`tuple[int, ...]`, defaults to `(1,)`):
+            Factors by which the photo is reduced before the prior sees it, each giving a frame of its own. What the
+            prior changes in a smaller photo, whose blur is as much shorter, is brought up and added to the photo.
     """
 
     model_type = "motion-guided"
@@ -57,6 +62,7 @@ class MotionGuidedConfig(CarriedEstimatorMixin, BundledNamesMixin, SavedWithCode
         "decoder_blocks",
         "deconvolution_steps",
         "path_distances",
+        "prior_scales",
     )
 
     widths: tuple[int, ...] | list[int] = (32, 64, 96, 128)
@@ -71,6 +77,7 @@ class MotionGuidedConfig(CarriedEstimatorMixin, BundledNamesMixin, SavedWithCode
     padding_mode: str = "border"
     estimator_config: dict | PreTrainedConfig | None = None
     prior_config: dict | PreTrainedConfig | None = None
+    prior_scales: tuple[int, ...] | list[int] = (1,)
 
     def __post_init__(self, **kwargs: Any) -> None:
         if isinstance(self.prior_config, dict):
@@ -91,7 +98,8 @@ class MotionGuidedConfig(CarriedEstimatorMixin, BundledNamesMixin, SavedWithCode
     @property
     def size_multiple(self) -> int:
         """What height and width are padded to multiples of."""
-        return 2 ** len(self.widths)
+        cells = 2 ** len(self.widths)
+        return cells if self.prior_config is None else math.lcm(cells, *(MIN_SIDE * s for s in self.prior_scales[1:]))
 
     def _check_values(self) -> None:
         levels = len(self.widths) if isinstance(self.widths, tuple) else 0
@@ -128,6 +136,7 @@ class MotionGuidedConfig(CarriedEstimatorMixin, BundledNamesMixin, SavedWithCode
         prior: Any = self.prior_config
         valid = prior is None or getattr(prior, "model_type", None) == MaDmphnConfig.model_type
         require(self, "prior_config", valid, "must be None, a dict or an MaDmphnConfig")
+        check_scales(self, "prior_scales")
         if prior is not None and (not prior.motion_aware or prior.estimator_config is not None):
             raise BadInputError(
                 "prior_config must be motion-aware and have no estimator_config: the prior is given the model's motion"

@@ -11,7 +11,8 @@ The U-Net sees the photo, the estimate after a few such steps and after more of 
 motion, and the photo along the path. Its answer is ``z + sum_k m_k (x_k - z) + r``: how much of each estimate to take
 over per pixel and colour (``m_k`` in [0, 1]), and a correction ``r``. It starts close to ``z``, where deconvolution
 starts: the photo, or the frame of a carried MA-DMPHN (its *prior*), so that deconvolution along the motion need only
-find what that network missed.
+find what that network missed. The prior may see the photo at several sizes, as what is a long blur at one is a short
+blur at another; then ``z`` is a mean of its frames, and each of them is one of the ``x_k``.
 """
 
 from __future__ import annotations
@@ -34,15 +35,15 @@ from ..exposure.trajectories import offsets_at, sample_times, samples_needed, tr
 from ..runtime.tiling import ESTIMATOR_MARGIN
 from .configuration_etraj import EtrajConfig
 from .configuration_ma_dmphn import MaDmphnConfig
-from .configuration_motion_guided import MotionGuidedConfig
+from .configuration_motion_guided import MIN_SIDE, MotionGuidedConfig
 from .deblurring import DeblurrerMixin
 from .etraj_pyramid import space_to_depth
+from .etraj_scales import reduced
 from .hub import BundledNamesMixin
 from .modeling_etraj import EtrajModel
 from .modeling_ma_dmphn import MaDmphnForImageDeblurring
 from .remote_code import SavedWithCodeMixin
 
-MIN_SIDE = 16
 # Control points are tens of pixels where images are about 1.
 PIXELS_PER_UNIT = 16.0
 # The last layer starts near zero: training then starts from the photo, with a little of the deconvolved estimate.
@@ -214,22 +215,26 @@ class GuidedStage(nn.Module):
         super().__init__()
         self.steps, self.step_size = tuple(config.deconvolution_steps), config.step_size
         self.padding_mode = config.padding_mode
-        # The photo, each deconvolved estimate with what it leaves unexplained, the motion, the photo along the path.
-        channels = 3 + 6 * len(self.steps) + MOTION_CHANNELS + 3 * len(config.path_distances)
-        self.unet = GuidedUNet(config, channels, 3 * sum(step > 0 for step in self.steps) + 3)
+        # The photo, each deconvolved estimate with what it leaves unexplained, frames of the prior, the motion, the photo
+        # along the path.
+        frames = len(config.prior_scales) if config.prior_config is not None and len(config.prior_scales) > 1 else 0
+        channels = 3 + 6 * len(self.steps) + 3 * frames + MOTION_CHANNELS + 3 * len(config.path_distances)
+        self.unet = GuidedUNet(config, channels, 3 * (sum(step > 0 for step in self.steps) + frames + 1))
 
-    def forward(self, photo: Tensor, estimate: Tensor, points: Tensor, hints: Tensor, basis: Tensor) -> Tensor:
-        """``hints``: ``(B, C, H, W)``, what else the U-Net is told, the same in every stage."""
+    def forward(
+        self, photo: Tensor, estimate: Tensor, frames: Images, points: Tensor, hints: Tensor, basis: Tensor
+    ) -> Tensor:
+        """``frames``: of the prior, if there are several; ``hints``: ``(B, C, H, W)``, what else the U-Net is told."""
         deconvolved = deconvolution_estimates(
             photo, estimate, points, basis, self.steps, self.step_size, self.padding_mode
         )
         seen = [part for image, residual in deconvolved for part in (image - photo, residual)]
-        inputs = torch.cat([photo - 0.5, *seen, hints], 1)
+        inputs = torch.cat([photo - 0.5, *seen, *(frame - photo for frame in frames), hints], 1)
         inputs = inputs.to(self.unet.stem.weight.dtype).contiguous(memory_format=torch.channels_last)
         *trusts, correction = self.unet(inputs).float().split(3, 1)
         result = estimate + correction
-        moved = [image for step, (image, _) in zip(self.steps, deconvolved, strict=True) if step > 0]
-        for trust, image in zip(trusts, moved, strict=True):
+        found = [image for step, (image, _) in zip(self.steps, deconvolved, strict=True) if step > 0]
+        for trust, image in zip(trusts, (*found, *frames), strict=True):
             # The inverse of the sigmoid, so that outputs of 0 take over START_SHARE in all.
             share = torch.sigmoid(trust + torch.logit(torch.tensor(START_SHARE / len(trusts))).item())
             result = result + share * (image - estimate)
@@ -353,13 +358,27 @@ class MotionGuidedForImageDeblurring(DeblurrerMixin, MotionGuidedPreTrainedModel
         trajectory = self.config.trajectory
         along = path_samples(photo, control_points, trajectory, self.config.path_distances)
         hints = torch.cat([motion_features(control_points, trajectory), *along], 1)
+        frames = () if self.prior is None else self._frames(photo, control_points)
         estimate, outputs = photo, []
-        if self.prior is not None:
-            estimate = self.prior.sharpen(photo, control_points, trajectory).float()
+        if frames:
+            shares = [1 / scale for scale in self.config.prior_scales]
+            estimate = torch.stack([share * frame for share, frame in zip(shares, frames, strict=True)]).sum(0)
+            estimate = estimate / sum(shares)
         for stage in self.stages:
-            estimate = stage(photo, estimate, control_points, hints, basis)
+            estimate = stage(photo, estimate, frames if len(frames) > 1 else (), control_points, hints, basis)
             outputs.append(estimate[:, :, :height, :width].contiguous())
         return tuple(outputs)
+
+    def _frames(self, photo: Tensor, control_points: Tensor) -> Images:
+        """The prior's frame, and what it changes at smaller sizes added to the photo, for each of the scales."""
+        frames = []
+        for scale in self.config.prior_scales:
+            small, points = reduced(photo, scale), reduced(control_points, scale) / scale
+            change = self.prior.sharpen(small, points, self.config.trajectory).float() - small
+            if scale > 1:
+                change = functional.interpolate(change, size=photo.shape[2:], mode="bicubic", align_corners=False)
+            frames.append(photo + change)
+        return tuple(frames)
 
     def _estimate(self, pixel_values: Tensor) -> Tensor:
         if self.estimator is None:
