@@ -47,9 +47,7 @@ def test_it_starts_as_the_mean_of_the_estimates(trajectory: str) -> None:
     with torch.no_grad():
         found = model(photo)
         full = to_doubled_angle(alone(photo).control_points, trajectory)
-        half = to_doubled_angle(
-            brought_up(alone(functional.avg_pool2d(photo, 2)).control_points, 2), trajectory
-        )
+        half = to_doubled_angle(brought_up(alone(functional.avg_pool2d(photo, 2)).control_points, 2), trajectory)
     expected = from_doubled_angle(0.8 * full + 0.2 * half, trajectory)
     torch.testing.assert_close(found.control_points, expected, atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(found.uncertainty, torch.full((2, 1, 64, 96), 3.5275), atol=1e-3, rtol=0)

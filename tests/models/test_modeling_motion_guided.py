@@ -19,14 +19,9 @@ from motion_offsets.exposure.trajectories import offsets_at, sample_times, traje
 from motion_offsets.models.configuration_etraj import EtrajConfig
 from motion_offsets.models.configuration_ma_dmphn import MaDmphnConfig
 from motion_offsets.models.configuration_motion_guided import MotionGuidedConfig
+from motion_offsets.models.guided_inputs import deconvolution_estimates, motion_features, path_samples
 from motion_offsets.models.modeling_ma_dmphn import MaDmphnForImageDeblurring
-from motion_offsets.models.modeling_motion_guided import (
-    START_SHARE,
-    MotionGuidedForImageDeblurring,
-    deconvolution_estimates,
-    motion_features,
-    path_samples,
-)
+from motion_offsets.models.modeling_motion_guided import START_SHARE, MotionGuidedForImageDeblurring
 
 PRIOR: dict[str, Any] = {"levels": (1,), "base_channels": 4}
 SIZES: dict[str, Any] = {"prior_config": PRIOR, "prior_scales": (1, 2, 4)}
@@ -161,7 +156,9 @@ def test_a_prior_that_sees_the_photo_at_two_sizes() -> None:
 
 
 @pytest.mark.parametrize("size", [(16, 16), (33, 50), (64, 48)])
-@pytest.mark.parametrize("config", [{}, {"num_stages": 2}, {"deconvolution_steps": ()}, {"trajectory": "cubic"}, SIZES])
+@pytest.mark.parametrize(
+    "config", [{}, {"num_stages": 2}, {"deconvolution_steps": ()}, {"trajectory": "cubic"}, SIZES]
+)
 def test_shapes_and_loss(size: tuple[int, int], config: dict[str, Any]) -> None:
     model = make(**config)
     photo = torch.rand(2, 3, *size)

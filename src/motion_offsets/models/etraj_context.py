@@ -34,7 +34,8 @@ class Reading:
     """What the estimator's network made of a photo reduced by ``scale``.
 
     Args:
-        code: ``(B, 2K, H, W)`` at full size, pixels, of :func:`~motion_offsets.exposure.doubled_angle.to_doubled_angle`.
+        code: ``(B, 2K, H, W)`` at full size, pixels, as
+            :func:`~motion_offsets.exposure.doubled_angle.to_doubled_angle` gives it.
         features: ``(B, F, H / (2 scale), W / (2 scale))``, what it was read from.
         scale: the factor.
     """

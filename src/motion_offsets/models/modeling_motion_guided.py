@@ -17,7 +17,6 @@ blur at another; then ``z`` is a mean of its frames, and each of them is one of 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -30,8 +29,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.utils import ModelOutput
 
 from ..errors import BadInputError
-from ..exposure.blur import expose
-from ..exposure.trajectories import offsets_at, sample_times, samples_needed, trajectory_basis
+from ..exposure.trajectories import sample_times, samples_needed, trajectory_basis
 from ..runtime.tiling import ESTIMATOR_MARGIN
 from .configuration_etraj import EtrajConfig
 from .configuration_ma_dmphn import MaDmphnConfig
@@ -39,18 +37,15 @@ from .configuration_motion_guided import MIN_SIDE, MotionGuidedConfig
 from .deblurring import DeblurrerMixin
 from .etraj_pyramid import space_to_depth
 from .etraj_scales import reduced
+from .guided_inputs import MOTION_CHANNELS, Images, deconvolution_estimates, motion_features, path_samples
 from .hub import BundledNamesMixin
 from .modeling_etraj import EtrajModel
 from .modeling_ma_dmphn import MaDmphnForImageDeblurring
 from .remote_code import SavedWithCodeMixin
 
-# Control points are tens of pixels where images are about 1.
-PIXELS_PER_UNIT = 16.0
 # The last layer starts near zero: training then starts from the photo, with a little of the deconvolved estimate.
 HEAD_GAIN = 0.001
 START_SHARE = 0.1
-MOTION_CHANNELS = 5
-Images = tuple[Tensor, ...]
 
 
 @dataclass
@@ -70,88 +65,6 @@ class MotionGuidedOutput(ModelOutput):
     sharp: Tensor | None = None
     stack_outputs: tuple[Tensor, ...] | None = None
     control_points: Tensor | None = None
-
-
-def deconvolution_estimates(
-    photo: Tensor,
-    start: Tensor,
-    control_points: Tensor,
-    basis: Tensor,
-    steps: tuple[int, ...],
-    step_size: float = 1.0,
-    padding_mode: str = "border",
-) -> tuple[tuple[Tensor, Tensor], ...]:
-    """Estimates of the sharp image after some numbers of steps of accelerated deconvolution along the motion.
-
-    ``x_n = z_n + s B*(y - B z_n)`` with ``z_{n+1} = x_n + (n - 1) / (n + 2) (x_n - x_{n-1})``.
-
-    Args:
-        photo: the blurred image ``y``, ``(B, 3, H, W)``.
-        start: the first ``z``, ``(B, 3, H, W)``.
-        control_points: ``(B, 2K, H, W)``, pixels.
-        basis: ``(N, K)``, see :func:`~motion_offsets.exposure.trajectories.trajectory_basis`.
-        steps: rising numbers of steps after which the estimate is returned; after 0 it is ``start``.
-        step_size: ``s``, above 0; 1 is the largest that is sure to converge.
-        padding_mode: as in :func:`~motion_offsets.exposure.blur.create_blur`.
-
-    Returns:
-        For each of ``steps`` the estimate ``x`` and what it leaves unexplained, ``y - B x``, both ``(B, 3, H, W)``.
-        Differentiable in ``start`` and ``control_points``.
-    """
-    if not steps:
-        return ()
-    estimate = ahead = start
-    residual = photo - expose(ahead, control_points, basis, padding_mode)
-    found = [(start, residual)] if steps[0] == 0 else []
-    for step in range(1, max(steps) + 1):
-        following = ahead + step_size * expose(residual, -control_points, basis, padding_mode)
-        if step in steps:
-            found.append((following, photo - expose(following, control_points, basis, padding_mode)))
-        # Nesterov's momentum: n steps reach what about n^2 / 4 plain ones would.
-        ahead = following + (step - 1) / (step + 2) * (following - estimate)
-        estimate = following
-        if step < max(steps):
-            residual = photo - expose(ahead, control_points, basis, padding_mode)
-    return tuple(found)
-
-
-def path_samples(photo: Tensor, control_points: Tensor, trajectory: str, distances: Sequence[float]) -> Images:
-    """The photo seen from every pixel along its path: the mean of the samples at both sides, less the pixel itself.
-
-    ``(y(p + o(-d)) + y(p + o(d))) / 2 - y(p)``; beyond the ends of the path, for ``d > 1``, ``o(d) = d o(1)``.
-    Weighted sums of these, with weights for the path's length, are what an inverse filter along the path is made of.
-
-    Args:
-        photo: ``y``, ``(B, 3, H, W)``.
-        control_points: ``(B, 2K, H, W)``, pixels.
-        trajectory: the one that they belong to.
-        distances: positive, 1 being the ends of the path.
-
-    Returns:
-        As many ``(B, 3, H, W)`` as there are ``distances``.
-    """
-    found = []
-    for distance in distances:
-        inside = min(distance, 1.0)
-        times = torch.tensor([-inside, inside], dtype=torch.float32, device=photo.device)
-        basis = trajectory_basis(trajectory, times) * (distance / inside)
-        found.append(expose(photo, control_points, basis) - photo)
-    return tuple(found)
-
-
-def motion_features(control_points: Tensor, trajectory: str) -> Tensor:
-    """The motion as ``(B, 5, H, W)`` numbers of about 1 that are the same for a motion and for its time reversal.
-
-    With ``v = (o(1) - o(-1)) / 2`` at angle ``a`` and ``c = (o(1) + o(-1)) / 2``, they are ``|v|``, ``|v| cos 2a``,
-    ``|v| sin 2a`` and both components of ``c``, in units of 16 pixels.
-    """
-    ends = offsets_at(control_points, [-1.0, 1.0], trajectory) / PIXELS_PER_UNIT
-    velocity, bend = (ends[:, 1] - ends[:, 0]) / 2, (ends[:, 1] + ends[:, 0]) / 2
-    across, down = velocity[:, 0], velocity[:, 1]
-    # Differentiable at rest, too.
-    length = (across**2 + down**2 + 1e-8).sqrt()
-    doubled = ((across**2 - down**2) / length, 2 * across * down / length)
-    return torch.cat([torch.stack([length, *doubled], 1), bend], 1)
 
 
 class GuidedResidualBlock(GradientCheckpointingLayer):
@@ -215,8 +128,8 @@ class GuidedStage(nn.Module):
         super().__init__()
         self.steps, self.step_size = tuple(config.deconvolution_steps), config.step_size
         self.padding_mode = config.padding_mode
-        # The photo, each deconvolved estimate with what it leaves unexplained, frames of the prior, the motion, the photo
-        # along the path.
+        # The photo, each deconvolved estimate with what it leaves unexplained, the prior's frames, the motion, the
+        # photo along the path.
         frames = len(config.prior_scales) if config.prior_config is not None and len(config.prior_scales) > 1 else 0
         channels = 3 + 6 * len(self.steps) + 3 * frames + MOTION_CHANNELS + 3 * len(config.path_distances)
         self.unet = GuidedUNet(config, channels, 3 * (sum(step > 0 for step in self.steps) + frames + 1))
