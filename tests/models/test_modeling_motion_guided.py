@@ -14,12 +14,13 @@ from transformers import AutoConfig, AutoModel
 
 import motion_offsets
 from motion_offsets.errors import BadInputError
+from motion_offsets.exposure.accelerated_deconvolution import deconvolution_estimates
 from motion_offsets.exposure.blur import create_blur, expose
 from motion_offsets.exposure.trajectories import offsets_at, sample_times, trajectory_basis
 from motion_offsets.models.configuration_etraj import EtrajConfig
 from motion_offsets.models.configuration_ma_dmphn import MaDmphnConfig
 from motion_offsets.models.configuration_motion_guided import MotionGuidedConfig
-from motion_offsets.models.guided_inputs import deconvolution_estimates, motion_features, path_samples
+from motion_offsets.models.guided_inputs import motion_features, path_samples
 from motion_offsets.models.modeling_ma_dmphn import MaDmphnForImageDeblurring
 from motion_offsets.models.modeling_motion_guided import START_SHARE, MotionGuidedForImageDeblurring
 

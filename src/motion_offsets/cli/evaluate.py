@@ -31,7 +31,8 @@ def evaluate(
         int | None, typer.Option(help="gopro: average this odd number of consecutive frames (GOPRO_Large_all).")
     ] = None,
     refine_steps: Annotated[
-        int, typer.Option(help="bsd-dynamic: fit the motion to each photo in this number of steps, such as 20.")
+        int,
+        typer.Option(help="Fit motion and sharp frame to each photo; number of steps per fit, such as 40."),
     ] = 0,
     safe: Annotated[
         bool, typer.Option("--safe", help="bsd-dynamic, unblurred: keep only changes that the motion explains.")

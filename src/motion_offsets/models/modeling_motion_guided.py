@@ -29,6 +29,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.utils import ModelOutput
 
 from ..errors import BadInputError
+from ..exposure.accelerated_deconvolution import deconvolution_estimates
 from ..exposure.trajectories import sample_times, samples_needed, trajectory_basis
 from ..runtime.tiling import ESTIMATOR_MARGIN
 from .configuration_etraj import EtrajConfig
@@ -37,7 +38,7 @@ from .configuration_motion_guided import MIN_SIDE, MotionGuidedConfig
 from .deblurring import DeblurrerMixin
 from .etraj_pyramid import space_to_depth
 from .etraj_scales import reduced
-from .guided_inputs import MOTION_CHANNELS, Images, deconvolution_estimates, motion_features, path_samples
+from .guided_inputs import MOTION_CHANNELS, Images, motion_features, path_samples
 from .hub import BundledNamesMixin
 from .modeling_etraj import EtrajModel
 from .modeling_ma_dmphn import MaDmphnForImageDeblurring

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ..errors import BadInputError
+from ..exposure.blind_refinement import FITS
 from ..exposure.camera import CameraFit, follow_camera
 from ..exposure.camera_fit import fit_camera
 from ..exposure.camera_modes import OFF, check_camera_mode
@@ -107,6 +108,7 @@ def answer(
     else:
         points, estimate, uncertainty, cameras = control_points, control_points, None, ()
         share_offsets = True
+    sharpen = None
     if sharp is None and method != NO_DEBLURRER:
         on_step(SHARP_FRAME, 0, 1)
         with part(SHARP_FRAME):
@@ -117,17 +119,13 @@ def answer(
                 share = pipe.estimators_agree if share_offsets is None else share_offsets
                 given = motion_for_deblurrer(pipe, points, estimate, share)
                 sharp = pipe.deblur(pixel_values, given, max_memory, dtype, on_tile)
+        sharpen = _along_motion(pipe, method, max_memory, dtype)
     del estimate
     if sharp is None:
         return Answer(pixel_values, align_time(points, pipe.trajectory), uncertainty=uncertainty, cameras=cameras)
     if refine_steps:
-        total, done = refine_steps * len(pixel_values), count(1)
-        on_step(REFINEMENT, 0, total)
         with part(REFINEMENT):
-            # One by one: together, all photos would be exposed with the samples of the longest path among them.
-            each = zip(pixel_values.split(1), sharp.split(1), points.split(1), strict=True)
-            refined = [pipe.refine(*one, refine_steps, lambda: on_step(REFINEMENT, next(done), total)) for one in each]
-            points = refined[0] if len(refined) == 1 else torch.cat(refined)
+            points, sharp = _refined(pipe, pixel_values, sharp, points, refine_steps, sharpen, on_step)
     on_step(CONSISTENCY, 0, 1)
     with part(CONSISTENCY):
         aligned = align_time(points, pipe.trajectory)
@@ -141,6 +139,46 @@ def answer(
             kept = [one.reblurred for one in checked if one.reblurred is not None]
             found = replace(found, reblurred=kept[0] if len(kept) == 1 else torch.cat(kept))
     return found
+
+
+def _along_motion(
+    pipe: BlurToVideoPipeline, method: str, max_memory: float, dtype: torch.dtype | None
+) -> Callable[[Tensor, Tensor], Tensor] | None:
+    """What makes the frames of photos along given motion; ``None`` for a deblurrer that does not look at it."""
+    if method == DECONVOLUTION:
+        return lambda photos, points: pipe.deconvolve(photos, points, max_memory)
+    if pipe.deblurrer is None or not pipe.deblurrer.uses_motion:
+        return None
+    return lambda photos, points: pipe.deblur(photos, points, max_memory, dtype)
+
+
+def _refined(
+    pipe: BlurToVideoPipeline,
+    pixel_values: Tensor,
+    sharp: Tensor,
+    points: Tensor,
+    steps: int,
+    sharpen: Callable[[Tensor, Tensor], Tensor] | None,
+    on_step: OnStep,
+) -> tuple[Tensor, Tensor]:
+    """Motion and sharp frames, fitted to the photos; the frames only where they are made along the motion.
+
+    One by one: together, all photos would be exposed with the samples of the longest path among them.
+    """
+    total, done = steps * len(pixel_values) * (1 if sharpen is None else FITS), count(1)
+    on_step(REFINEMENT, 0, total)
+
+    def stepped() -> None:
+        on_step(REFINEMENT, next(done), total)
+
+    found = []
+    for photo, frame, motion in zip(pixel_values.split(1), sharp.split(1), points.split(1), strict=True):
+        if sharpen is None:
+            found.append((pipe.refine(photo, frame, motion, steps, stepped), frame))
+        else:
+            found.append(pipe.refine_blindly(photo, frame, motion, steps, partial(sharpen, photo), stepped))
+    motions, frames = zip(*found, strict=True)
+    return (motions[0], frames[0]) if len(found) == 1 else (torch.cat(motions), torch.cat(frames))
 
 
 def _check_control_points(pipe: BlurToVideoPipeline, pixel_values: Tensor, control_points: Tensor | None) -> None:

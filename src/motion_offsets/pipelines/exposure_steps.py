@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor
 
+from ..exposure import blind_refinement
 from ..exposure.blending import blend_back
 from ..exposure.blur import expose
 from ..exposure.consistency import Consistency, assess
@@ -80,6 +81,24 @@ class ExposureMixin:
         config = self.estimator.config
         basis = self.exposure_basis(control_points, scale=working_scale(*sharp.shape[2:]))
         return refine(pixel_values, sharp, control_points, basis, steps, config.padding_mode, config.gamma, on_step)
+
+    def refine_blindly(
+        self,
+        pixel_values: Tensor,
+        sharp: Tensor,
+        control_points: Tensor,
+        steps: int,
+        sharpen: Callable[[Tensor], Tensor],
+        on_step: Callable[[], None] | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Control points ``(1, 2K, H, W)`` and sharp frame ``(1, 3, H, W)`` of one photo, each improved by the other;
+        see :func:`~motion_offsets.exposure.blind_refinement.refine_blindly`."""
+        basis = self.exposure_basis(control_points, scale=blind_refinement.working_scale(*sharp.shape[2:]))
+        padding = self.estimator.config.padding_mode
+        found = blind_refinement.refine_blindly(
+            pixel_values, sharp, control_points, self.trajectory, basis, steps, sharpen, padding, on_step
+        )
+        return found.control_points, found.sharp
 
     @torch.no_grad()
     def blend_back(self, pixel_values: Tensor, sharp: Tensor, reblurred: Tensor) -> Tensor:

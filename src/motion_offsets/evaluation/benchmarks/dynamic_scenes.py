@@ -39,7 +39,7 @@ from .base import (
 )
 from .costs import Stopwatch
 from .dynamic_cases import FRAME_TIMES, SAMPLES, DynamicCase, DynamicCases
-from .sharp_frame import sharp_method
+from .sharp_frame import REFINED, sharp_method
 
 if TYPE_CHECKING:
     from ...pipelines.blur_to_video import BlurToVideoPipeline
@@ -323,7 +323,7 @@ BENCHMARK = Declaration(
     _tables,
     {
         "label_maps": "the folder of PNG label maps of the photos; it cuts its objects out by them",
-        "refine_steps": "the motion is fitted with a sharp frame",
+        "refine_steps": REFINED,
         "safe": "it blends the photo with a sharp frame",
         "clean": "its blurred pictures have noise and are JPEG files in half of the cases",
         "true_motion": "its motion is known",

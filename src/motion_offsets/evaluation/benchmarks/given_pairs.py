@@ -10,6 +10,7 @@ from ...data.reading.layouts import split_of_folders
 from ..tables import markdown_table, shared_tables
 from .base import Asked, Benchmark, Declaration, Row
 from .pairs import PairsBenchmark
+from .sharp_frame import REFINED
 
 
 class GivenPairsBenchmark(PairsBenchmark):
@@ -44,7 +45,8 @@ def _tables(result: dict[str, Any]) -> list[str]:
 
 def _start(asked: Asked) -> Benchmark:
     own = split_of_folders([Path(asked.images).name])[0] or "train"
-    return GivenPairsBenchmark(asked.images, asked.limit, split=own, deconvolve=asked.deconvolve)
+    fields = {"deconvolve": asked.deconvolve, "refine_steps": asked.refine_steps}
+    return GivenPairsBenchmark(asked.images, asked.limit, split=own, **fields)
 
 
-BENCHMARK = Declaration("pairs", _start, _tables)
+BENCHMARK = Declaration("pairs", _start, _tables, {"refine_steps": REFINED})

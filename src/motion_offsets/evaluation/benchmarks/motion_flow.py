@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ...data.scenes.motion_flow import blur_with_flow, sample_flow, valid_window
 from ...errors import BadInputError, counted
+from ...exposure.refinement import check_refine_steps
 from ...exposure.trajectories import fit_control_points, offsets_at, sample_times
 from ..flat_regions import flat_regions, mean_length
 from ..metrics import MOTION_BORDER, motion_mse, motion_mse_published, psnr, ssim
@@ -39,7 +40,7 @@ from .base import (
     run_benchmark,
 )
 from .costs import Stopwatch
-from .sharp_frame import sharp_method
+from .sharp_frame import REFINED, sharp_method
 
 if TYPE_CHECKING:
     from ...pipelines.blur_to_video import BlurToVideoPipeline
@@ -135,6 +136,7 @@ class MotionFlowBenchmark(OfPhotos):
             paper does for Sun et al. and Gong et al. (``line_reblur_psnr``, ``line_reblur_ssim``).
         deconvolve: see :func:`~.sharp_frame.sharp_method`.
         true_motion: answer along the true motion, in place of the estimate.
+        refine_steps: as :class:`~motion_offsets.pipelines.blur_to_video.BlurToVideoPipeline` takes it.
 
     Raises:
         BadInputError: no folder, no photo in it, or a limit below 1.
@@ -149,8 +151,10 @@ class MotionFlowBenchmark(OfPhotos):
         line_kernels: bool = False,
         deconvolve: bool = False,
         true_motion: bool = False,
+        refine_steps: int = 0,
     ):
         super().__init__(images, limit)
+        self.refine_steps = check_refine_steps(refine_steps)
         self.line_kernels, self.deconvolve, self.true_motion = line_kernels, deconvolve, true_motion
 
     def scores(self, number: int, pipeline: BlurToVideoPipeline, dtype: torch.dtype | None) -> Iterator[Score]:
@@ -158,7 +162,7 @@ class MotionFlowBenchmark(OfPhotos):
         sharp = pipeline.preprocess(photo).float().cpu()
         for pair in motion_flow_pairs(sharp, str(photo)):
             true_points = true_control_points(pair.flow, pipeline) if self.true_motion else None
-            answers = _answers(pair, pipeline, dtype, self.deconvolve, true_points)
+            answers = _answers(pair, pipeline, dtype, self.deconvolve, true_points, self.refine_steps)
             yield partial(_score, pair, *answers, self.line_kernels)
 
     def example(self, number: int, pipeline: BlurToVideoPipeline) -> Example:
@@ -200,6 +204,7 @@ def _answers(
     dtype: torch.dtype | None,
     deconvolve: bool,
     true_points: Tensor | None,
+    refine_steps: int,
 ) -> tuple[Tensor, Tensor, Tensor | None, dict[str, float | None]]:
     """The displacement, the true sharp frame reblurred by the motion, the deblurred image, and the seconds it took."""
     blurred = pipeline.preprocess(pair.blurred[0])
@@ -208,6 +213,7 @@ def _answers(
         blurred,
         control_points=None if true_points is None else true_points.to(blurred.device),
         method=sharp_method(pipeline, deconvolve),
+        refine_steps=refine_steps,
         dtype=dtype,
         part=watch.part,
     )
@@ -265,12 +271,14 @@ def _tables(result: dict[str, Any]) -> list[str]:
 
 
 def _start(asked: Asked) -> Benchmark:
-    return MotionFlowBenchmark(asked.images, asked.limit, asked.line_kernels, asked.deconvolve, asked.true_motion)
+    return MotionFlowBenchmark(
+        asked.images, asked.limit, asked.line_kernels, asked.deconvolve, asked.true_motion, asked.refine_steps
+    )
 
 
 BENCHMARK = Declaration(
     "bsd-motion-flow",
     _start,
     _tables,
-    {"line_kernels": "its motions are lines", "true_motion": "its motion is known"},
+    {"line_kernels": "its motions are lines", "true_motion": "its motion is known", "refine_steps": REFINED},
 )

@@ -17,6 +17,7 @@ from torch import Tensor
 from ...data.reading.pairs import load_pairs
 from ...data.reading.sequences import load_sequences
 from ...errors import BadInputError, counted
+from ...exposure.refinement import check_refine_steps
 from ...exposure.trajectories import offsets_at, sample_times
 from ..feature_tracks import check_opencv, follow_features, track_figures
 from ..flat_regions import flat_regions, mean_length
@@ -25,7 +26,7 @@ from ..paper import GOPRO_TEST_PAIRS, PAPER_GOPRO_DEBLUR, PAPER_GOPRO_REBLUR, QU
 from ..tables import LOSS_TERMS, cell, difference, markdown_table, shared_tables
 from .base import Asked, Benchmark, Declaration, Example, Row, Score, data_sha256, image_sha256, means
 from .costs import Stopwatch
-from .sharp_frame import sharp_method
+from .sharp_frame import REFINED, sharp_method
 
 if TYPE_CHECKING:
     from ...pipelines.blur_to_video import BlurToVideoPipeline
@@ -53,6 +54,7 @@ class PairsBenchmark:
         split: ``train``, ``validation`` or ``test``.
         window: how many consecutive frames are averaged to a blurred picture, odd, where the source is of frames.
         deconvolve: see :func:`~.sharp_frame.sharp_method`.
+        refine_steps: as :class:`~motion_offsets.pipelines.blur_to_video.BlurToVideoPipeline` takes it.
 
     Raises:
         BadInputError: no such source or split, or a limit below 1.
@@ -67,11 +69,12 @@ class PairsBenchmark:
         split: str = "test",
         window: int | None = None,
         deconvolve: bool = False,
+        refine_steps: int = 0,
     ):
         if limit is not None and limit < 1:
             raise BadInputError(f"`limit` is {limit}; give the number of pairs to use, at least 1")
         self.pairs: Any = load_pairs(source, split) if window is None else load_sequences(source, split, window=window)
-        self.deconvolve = deconvolve
+        self.deconvolve, self.refine_steps = deconvolve, check_refine_steps(refine_steps)
         self._length = len(self.pairs) if limit is None else min(limit, len(self.pairs))
 
     def __len__(self) -> int:
@@ -83,7 +86,8 @@ class PairsBenchmark:
 
     def scores(self, number: int, pipeline: BlurToVideoPipeline, dtype: torch.dtype | None) -> Iterator[Score]:
         pair = self.example(number, pipeline)
-        yield partial(_row, self.name(number), pair, _answer(pair, pipeline, dtype, self.deconvolve))
+        answer = _answer(pair, pipeline, dtype, self.deconvolve, self.refine_steps)
+        yield partial(_row, self.name(number), pair, answer)
 
     def example(self, number: int, pipeline: BlurToVideoPipeline) -> Example:
         pair = self.pairs[number]
@@ -116,11 +120,14 @@ class _Answer:
     seconds: dict[str, float | None]
 
 
-def _answer(pair: Example, pipeline: BlurToVideoPipeline, dtype: torch.dtype | None, deconvolve: bool) -> _Answer:
+def _answer(
+    pair: Example, pipeline: BlurToVideoPipeline, dtype: torch.dtype | None, deconvolve: bool, refine_steps: int
+) -> _Answer:
     """As many frames as the pair has."""
     blurred, sharp = (pipeline.preprocess(picture[0]) for picture in (pair.blurred, pair.sharp))
     watch = Stopwatch(blurred.device)
-    found = pipeline.answer(blurred, method=sharp_method(pipeline, deconvolve), dtype=dtype, part=watch.part)
+    method = sharp_method(pipeline, deconvolve)
+    found = pipeline.answer(blurred, method=method, refine_steps=refine_steps, dtype=dtype, part=watch.part)
     points, deblurred = found.control_points, found.sharp
     ends = offsets_at(points, [-1.0, 1.0], pipeline.trajectory)
     reblurred = pipeline.reblur(sharp, points)
@@ -224,7 +231,10 @@ def _paper_row(result: dict[str, Any]) -> str:
 def _start(asked: Asked) -> Benchmark:
     if asked.window is not None:
         check_opencv()
-    return PairsBenchmark(asked.images, asked.limit, window=asked.window, deconvolve=asked.deconvolve)
+    fields = {"deconvolve": asked.deconvolve, "refine_steps": asked.refine_steps}
+    return PairsBenchmark(asked.images, asked.limit, window=asked.window, **fields)
 
 
-BENCHMARK = Declaration("gopro", _start, _tables, {"window": "number of frames that its blur is made of"})
+BENCHMARK = Declaration(
+    "gopro", _start, _tables, {"window": "number of frames that its blur is made of", "refine_steps": REFINED}
+)

@@ -9,7 +9,10 @@ from ...pipelines.answer import DECONVOLUTION, NETWORK, NO_DEBLURRER
 if TYPE_CHECKING:
     from ...pipelines.blur_to_video import BlurToVideoPipeline
 
-__all__ = ["DECONVOLUTION", "NETWORK", "NO_DEBLURRER", "sharp_method"]
+__all__ = ["DECONVOLUTION", "NETWORK", "NO_DEBLURRER", "REFINED", "sharp_method"]
+
+# What a benchmark takes ``refine_steps`` for.
+REFINED = "the motion is fitted with a sharp frame"
 
 
 def sharp_method(pipeline: BlurToVideoPipeline, deconvolve: bool) -> str:

@@ -20,6 +20,7 @@ from torch.nn import functional
 
 from ...errors import BadInputError, counted
 from ...exposure.consistency import MAX_PSNR
+from ...exposure.refinement import check_refine_steps
 from ..metrics import psnr
 from ..tables import markdown_table, runtime_table, size_table
 from .base import (
@@ -36,7 +37,7 @@ from .base import (
     photo_generator,
 )
 from .costs import Stopwatch
-from .sharp_frame import sharp_method
+from .sharp_frame import REFINED, sharp_method
 
 if TYPE_CHECKING:
     from ...pipelines.blur_to_video import BlurToVideoPipeline
@@ -117,6 +118,7 @@ class UnblurredBenchmark(OfPhotos):
         limit: evaluate only this number of photos, from the first.
         safe: as :class:`~motion_offsets.pipelines.blur_to_video.BlurToVideoPipeline` takes it.
         deconvolve: see :func:`~.sharp_frame.sharp_method`.
+        refine_steps: as :class:`~motion_offsets.pipelines.blur_to_video.BlurToVideoPipeline` takes it.
 
     Raises:
         BadInputError: no folder, no photo in it, or a limit below 1.
@@ -130,8 +132,10 @@ class UnblurredBenchmark(OfPhotos):
         limit: int | None = None,
         safe: bool = False,
         deconvolve: bool = False,
+        refine_steps: int = 0,
     ):
         super().__init__(images, limit)
+        self.refine_steps = check_refine_steps(refine_steps)
         self.safe, self.deconvolve = safe, deconvolve
 
     def scores(self, number: int, pipeline: BlurToVideoPipeline, dtype: torch.dtype | None) -> Iterator[Score]:
@@ -141,7 +145,9 @@ class UnblurredBenchmark(OfPhotos):
             given = pipeline.preprocess(picture[0])
             watch = Stopwatch(given.device)
             method = sharp_method(pipeline, self.deconvolve)
-            answer = pipeline.answer(given, method=method, safe=self.safe, dtype=dtype, part=watch.part)
+            answer = pipeline.answer(
+                given, method=method, refine_steps=self.refine_steps, safe=self.safe, dtype=dtype, part=watch.part
+            )
             if answer.sharp is None:
                 raise BadInputError("unblurred measures what the deblurrer changes; give a `deblurrer`")
             length, deblurred = answer.consistency[0].mean_offset_length, answer.sharp.float().cpu()
@@ -221,9 +227,13 @@ def _tables(result: dict[str, Any]) -> list[str]:
 
 
 def _start(asked: Asked) -> Benchmark:
-    return UnblurredBenchmark(asked.images, asked.limit, asked.safe, asked.deconvolve)
+    return UnblurredBenchmark(asked.images, asked.limit, asked.safe, asked.deconvolve, asked.refine_steps)
 
 
 BENCHMARK = Declaration(
-    "unblurred", _start, _tables, {"safe": "it blends the photo with a sharp frame"}, needs_sharp_frames=True
+    "unblurred",
+    _start,
+    _tables,
+    {"safe": "it blends the photo with a sharp frame", "refine_steps": REFINED},
+    needs_sharp_frames=True,
 )

@@ -1,0 +1,77 @@
+"""Motion and frame improved by each other: on a photo whose true motion and sharp frame are known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from motion_offsets.exposure.blind_refinement import FITS, refine_blindly, working_scale
+from motion_offsets.exposure.blur import create_blur
+from motion_offsets.exposure.deconvolution import deconvolve
+from motion_offsets.exposure.trajectories import offsets_at, sample_times, trajectory_basis
+
+BASIS = trajectory_basis("quadratic", sample_times(31, dtype=torch.float32))
+TRUE = (-11.0, -5.0, 11.0, 5.0)
+Sharpen = Callable[[Tensor], Tensor]
+
+
+@pytest.fixture
+def shaken(astronaut: Tensor) -> tuple[Tensor, Tensor, Sharpen]:
+    """A photo of 320x320 pixels with 24 pixels of motion, its sharp frame, and a deconvolution of it."""
+    sharp = astronaut[..., 32:352, 64:384].contiguous()
+    photo = create_blur(sharp, offsets_at(_points(*TRUE), sample_times(31).tolist(), "quadratic"))
+
+    def sharpen(points: Tensor) -> Tensor:
+        return deconvolve(photo, points, BASIS, steps=15)
+
+    return photo, sharp, sharpen
+
+
+def _points(*ends: float) -> Tensor:
+    return torch.tensor(ends).view(1, 4, 1, 1).expand(1, 4, 320, 320).contiguous()
+
+
+def _error(points: Tensor) -> float:
+    """Mean distance of the ends from the true ones, pixels, whichever way time runs."""
+    ways = (_points(*TRUE), _points(*TRUE[2:], *TRUE[:2]))
+    return min(float((points - true).unflatten(1, (2, 2)).norm(dim=2).mean()) for true in ways)
+
+
+@pytest.mark.parametrize("first", [(-7.0, -2.0, 7.0, 2.0), (14.0, 6.0, -14.0, -6.0)])
+def test_wrong_motion_comes_closer_and_the_frame_gains(
+    first: tuple[float, ...], shaken: tuple[Tensor, Tensor, Sharpen]
+) -> None:
+    photo, sharp, sharpen = shaken
+    points = _points(*first)
+    frame, counted = sharpen(points), []
+    found = refine_blindly(photo, frame, points, "quadratic", BASIS, 40, sharpen, on_step=lambda: counted.append(None))
+    assert len(counted) == FITS * 40
+    assert _error(found.control_points) < 0.7 * _error(points)
+    before, after = ((image - sharp)[..., 24:-24, 24:-24].square().mean() for image in (frame, found.sharp))
+    assert after < 0.8 * before
+    torch.testing.assert_close(found.sharp, sharpen(found.control_points))
+
+
+def test_what_is_given_stays_where_nothing_is_better(shaken: tuple[Tensor, Tensor, Sharpen]) -> None:
+    photo, sharp, _ = shaken
+    points = _points(*TRUE)
+    found = refine_blindly(photo, sharp, points, "quadratic", BASIS, 5, lambda moved: photo)
+    assert found.control_points is points
+    assert found.sharp is sharp
+
+
+@pytest.mark.parametrize("size", [(16, 16), (17, 40)])
+@pytest.mark.parametrize("level", [0.0, 0.5])
+def test_small_photos_of_one_colour(size: tuple[int, int], level: float) -> None:
+    photo, points = torch.full((1, 3, *size), level), torch.randn(1, 4, *size)
+    found = refine_blindly(photo, photo, points, "quadratic", BASIS, 3, lambda moved: photo)
+    assert found.control_points.shape == points.shape
+    assert torch.isfinite(found.control_points).all()
+
+
+def test_it_works_at_half_size_and_at_a_quarter_megapixel_at_most() -> None:
+    assert working_scale(480, 640) == 0.5
+    assert working_scale(3000, 4000) == pytest.approx((1 / 48) ** 0.5)
