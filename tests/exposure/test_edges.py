@@ -25,7 +25,7 @@ def test_an_even_image_stays_as_it_is() -> None:
     plain = torch.full((2, 1, 9, 11), 0.3)
     assert torch.equal(shock_filtered(plain), plain)
     assert not strong_gradients(plain).any()
-    assert torch.isfinite(gradient_density(plain)).all()
+    assert gradient_density(plain).tolist() == [1, 1]
 
 
 def test_gradients_of_a_plane() -> None:
@@ -50,7 +50,7 @@ def test_three_tenths_of_the_gradients_are_strong() -> None:
 def test_density_of_known_gradients() -> None:
     """A step has 12 gradients of 1 among 2 x 12 x 16; a noise of +-1 has nearly equal ones everywhere."""
     step = (torch.arange(16) > 7).float().expand(1, 1, 12, 16)
-    assert gradient_density(step).item() == pytest.approx((12 / 384) ** 0.5)
+    assert gradient_density(step).item() == pytest.approx((12 / 384) ** 0.5, rel=0.01)
 
 
 def test_blur_and_ringing_are_denser(astronaut: Tensor) -> None:

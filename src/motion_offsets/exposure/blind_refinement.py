@@ -1,13 +1,14 @@
 """Motion and sharp frame of one photo, each improved by the other (blind deconvolution along dense trajectories).
 
-The network's frame is still a little blurred, and motion that is fitted to it as it is gets too short. Here the motion
-is fitted in gradients, to the frame's *predicted* edges (:mod:`.edges`), at half the photo's size; the frame is made
-again along it, deconvolved a few steps further, and the motion fitted to that. Where the first motion is nearly right,
-the frame's own edges are better than predicted ones, so that one fit starts with those.
+The network's frame is still a little blurred, and motion that is fitted to it gets too short where the blur is long.
+So the motion is fitted in gradients, at half the photo's size, in three ways:
 
-Which of these motions is right cannot be told by how well they explain the photo: fitted to its own frame, every
-motion does. It is told by the frames: deconvolved along wrong motion they stay blurred or ring, and both make their
-gradients less sparse.
+- *direct*: a smooth correction of the first motion, to the frame's own strong edges;
+- *predicted*: a motion of its own, to the edges as they would be were the frame sharp (:mod:`.edges`);
+- *followed*: from there on, to the edges of the frame once it is deconvolved along the predicted motion.
+
+Which is right cannot be told by how well they explain the photo: fitted to its own frame, every motion does. It is
+told by the frame: deconvolved along wrong motion it stays blurred or rings, and both make its gradients less sparse.
 """
 
 from __future__ import annotations
@@ -27,26 +28,30 @@ from .trajectories import align_time
 
 LARGEST_SCALE = 0.5
 WORKING_PIXELS = 250_000  # larger photos are fitted at this size
+SAMPLES = 21  # of an exposure at that size; as many as the longest path needs cost three times the time
 CELL = 16  # pixels of the working size from one control value to the next
 LEARNING_RATE = 0.4  # pixels of the working size
 SMOOTHNESS = 5e-5  # of the mean difference, pixels, of neighbouring control values beside the mean squared difference
 DECONVOLUTION_STEPS = 5
-FITS = 3  # predicted edges, from there the frame's own; the frame's own from the start
+FITS = 3
+# Motion is changed only if that makes the gradients sparser by so much: on real photos less told nothing.
+CLEARLY = 0.995
+# A photo in which no more than this share of pixels moves by more than so many pixels is left as it is.
+FEW, STILL = 0.05, 3.0
 
 
 @dataclass(frozen=True)
-class Candidate:
-    """One motion of a photo.
+class RefinedMotion:
+    """Two motions of a photo.
 
     Args:
-        control_points: ``(1, 2K, H, W)``, pixels.
-        sharp: ``(1, 3, H, W)``, the frame along it.
-        density: of the frame's gradients once it is deconvolved further, see :func:`.edges.gradient_density`.
+        control_points: ``(1, 2K, H, W)``, pixels: along which the deconvolved frame is sharpest.
+        of_frame: likewise, to make the frame along: the first or its direct correction. Predicted edges find long
+            motion that was missed, but a frame along it rings as often as it gains.
     """
 
     control_points: Tensor
-    sharp: Tensor
-    density: float
+    of_frame: Tensor
 
 
 def working_scale(height: int, width: int) -> float:
@@ -61,59 +66,75 @@ def refine_blindly(
     trajectory: str,
     basis: Tensor,
     steps: int,
-    sharpen: Callable[[Tensor], Tensor],
     padding_mode: str = "border",
     on_step: Callable[[], None] | None = None,
-) -> Candidate:
-    """The motion along which the frame gets sharpest, and that frame; those given, if no other is better.
+) -> RefinedMotion:
+    """Fit the motion of a photo to it, with a frame that is not quite sharp yet.
 
     Args:
         photo: ``(1, 3, H, W)`` in [0, 1].
-        sharp: its frame along the given motion, ``(1, 3, H, W)``.
+        sharp: its deblurred frame, ``(1, 3, H, W)``.
         control_points: the first estimate, ``(1, 2K, H, W)``, pixels.
         trajectory: the one they belong to.
         basis: ``(N, K)``, see :func:`~motion_offsets.exposure.trajectories.trajectory_basis`.
         steps: of Adam in each of :data:`FITS` fits; each costs an exposure and its gradient at half size.
-        sharpen: makes the frame ``(1, 3, H, W)`` along other control points.
         padding_mode: as in :func:`~motion_offsets.exposure.blur.create_blur`.
         on_step: called after each step.
+
+    Returns:
+        The motions; the given tensor itself where no fit is better, or where nearly nothing moves.
     """
     height, width = photo.shape[-2:]
     scale = working_scale(height, width)
     size = (max(2, round(height * scale)), max(2, round(width * scale)))
     # A pipeline's answers are tensors of inference mode, which no gradient may remember: copies are.
-    with torch.inference_mode(False):
+    with torch.inference_mode(False), torch.no_grad():
         basis = basis.clone()
-        small = _resized(photo, size)
-        grey = small.mean(1, keepdim=True)
+        small, frame = _resized(photo, size), _resized(sharp, size)
+        seen, own = gradients(_grey(small)), _grey(frame)
 
-        def judged(points: Tensor, frame: Tensor) -> tuple[Candidate, Tensor]:
-            """A candidate, and its frame, grey at working size, deconvolved further."""
-            moved = _resized(points, size) * scale
-            ((further, _),) = deconvolution_estimates(
-                small, _resized(frame, size), moved, basis, (DECONVOLUTION_STEPS,), padding_mode=padding_mode
+        def deconvolved(points: Tensor) -> Tensor:
+            found = deconvolution_estimates(
+                small, frame, points, basis, (DECONVOLUTION_STEPS,), padding_mode=padding_mode
             )
-            clear = further.mean(1, keepdim=True)
-            return Candidate(points, frame, float(gradient_density(clear.clamp(0, 1)))), clear
+            return _grey(found[0][0])
 
-        def fitted(points: Tensor, edges: Tensor) -> Tensor:
-            start = _resized(points, size) * scale
-            with torch.enable_grad():
-                found = _fit(gradients(grey), strong_gradients(edges), start, basis, steps, padding_mode, on_step)
-            found = functional.interpolate(found / scale, (height, width), mode="bilinear", align_corners=False)
-            return found.to(control_points.dtype)
+        def density(image: Tensor) -> float:
+            return float(gradient_density(image.clamp(0, 1)))
 
-        def candidate(points: Tensor, edges: Tensor) -> tuple[Candidate, Tensor]:
-            moved = fitted(points, edges)
-            return judged(moved, sharpen(moved))
+        def fitted(points: Tensor, edges: Tensor, correct: bool) -> Tensor:
+            return _fit(seen, strong_gradients(edges), points, correct, basis, steps, padding_mode, on_step)
 
-        first, _ = judged(control_points, sharp)
-        own = _resized(sharp, size).mean(1, keepdim=True)
-        aligned = align_time(control_points.detach().float(), trajectory)
-        predicted, clear = candidate(aligned, shock_filtered(own))
-        followed, _ = candidate(predicted.control_points, clear)
-        direct, _ = candidate(aligned, own)
-    return min((first, predicted, followed, direct), key=lambda one: one.density)
+        if not _is_blurred(control_points, basis):
+            return RefinedMotion(control_points, control_points)
+        first = _resized(align_time(control_points.detach().float(), trajectory), size) * scale
+        direct = fitted(first, own, correct=True)
+        predicted = fitted(first, shock_filtered(own), correct=False)
+        clear = deconvolved(predicted)
+        followed = fitted(predicted, clear, correct=False)
+        given = density(deconvolved(first))
+        densities = [density(deconvolved(direct)), density(clear), density(deconvolved(followed))]
+
+        def at_full_size(points: Tensor) -> Tensor:
+            full = functional.interpolate(points / scale, (height, width), mode="bilinear", align_corners=False)
+            return full.to(control_points.dtype)
+
+        of_frame = at_full_size(direct) if densities[0] < CLEARLY * given else control_points
+        least = min(densities)
+        if least >= CLEARLY * given:
+            return RefinedMotion(control_points, of_frame)
+        best = (direct, predicted, followed)[densities.index(least)]
+        return RefinedMotion(of_frame if best is direct else at_full_size(best), of_frame)
+
+
+def _is_blurred(control_points: Tensor, basis: Tensor) -> bool:
+    """Whether more than a few pixels move far: deconvolution along motion that is none sharpens what is sharp."""
+    ends = torch.einsum("ek,bkchw->bechw", basis[[0, -1]].to(control_points), control_points.unflatten(1, (-1, 2)))
+    return float(((ends[:, 1] - ends[:, 0]).norm(dim=1) > STILL).float().mean()) > FEW
+
+
+def _grey(image: Tensor) -> Tensor:
+    return image.mean(1, keepdim=True)
 
 
 def _resized(given: Tensor, size: tuple[int, int]) -> Tensor:
@@ -124,31 +145,34 @@ def _fit(
     seen: Tensor,
     edges: Tensor,
     points: Tensor,
+    correct: bool,
     basis: Tensor,
     steps: int,
     padding_mode: str,
     on_step: Callable[[], None] | None,
 ) -> Tensor:
-    """Control points ``(1, 2K, h, w)``, bilinear between the cells of a grid, that make ``seen`` of ``edges``.
+    """Control points ``(1, 2K, h, w)`` that make ``seen`` of ``edges``, both gradients ``(1, 2, h, w)``.
 
-    ``min mean |B edges - seen|^2 + SMOOTHNESS * total variation of the grid``, both images being gradients: where
-    motion is locally constant, blur and derivative commute.
+    ``min mean |B edges - seen|^2 + SMOOTHNESS * total variation`` of a grid of values with bilinear ones between: of
+    what is added to ``points`` if these are to be corrected, else of the control points themselves. Where motion is
+    locally constant, blur and derivative commute.
     """
     height, width = points.shape[-2:]
-    grid = functional.interpolate(points, (math.ceil(height / CELL), math.ceil(width / CELL)), mode="area")
-    grid = grid.clone().requires_grad_()
+    cells = (math.ceil(height / CELL), math.ceil(width / CELL))
+    base = points if correct else torch.zeros_like(points)
+    grid = torch.zeros_like(points[..., : cells[0], : cells[1]]) if correct else _resized(points, cells).clone()
+    grid.requires_grad_()
     adam = torch.optim.Adam([grid], lr=LEARNING_RATE)
     for _ in range(steps):
-        moved = functional.interpolate(grid, (height, width), mode="bilinear", align_corners=False)
-        error = (expose(edges, moved, basis, padding_mode) - seen).square().mean()
-        rough = sum(
-            (difference.abs().mean() for difference in (grid.diff(dim=2), grid.diff(dim=3)) if difference.numel()),
-            start=error.new_zeros(()),
-        )
-        loss = error + SMOOTHNESS * rough
-        adam.zero_grad()
-        loss.backward()
+        with torch.enable_grad():
+            moved = base + functional.interpolate(grid, (height, width), mode="bilinear", align_corners=False)
+            loss = (expose(edges, moved, basis, padding_mode) - seen).square().mean()
+            for difference in (grid.diff(dim=2), grid.diff(dim=3)):
+                if difference.numel():
+                    loss = loss + SMOOTHNESS * difference.abs().mean()
+            adam.zero_grad()
+            loss.backward()
         adam.step()
         if on_step is not None:
             on_step()
-    return functional.interpolate(grid.detach(), (height, width), mode="bilinear", align_corners=False)
+    return base + functional.interpolate(grid.detach(), (height, width), mode="bilinear", align_corners=False)

@@ -12,6 +12,7 @@ from torch.nn import functional
 
 SHOCK_STEPS, SHOCK_STEP = 15, 0.3
 SMOOTHED = 1.0  # standard deviation, pixels, of what tells the side of an edge
+FAINT = 1e-4  # a gradient that is none
 STRONG_SHARE = 0.3  # of the pixels have a strong gradient
 
 
@@ -74,7 +75,7 @@ def gradient_density(image: Tensor) -> Tensor:
     """``mean |g| / rms |g|`` of the gradients, ``(B, 1, H, W)`` to ``(B,)``: the less, the sharper.
 
     A normalized sparsity (Krishnan et al. 2011). Blur spreads gradients and ringing adds more, so that of deblurred
-    versions of one photo, the one along the right motion has the least.
+    versions of one photo, the one along the right motion has the least. It is 1 where there are none.
     """
     found = gradients(image)
-    return found.abs().mean((1, 2, 3)) / found.square().mean((1, 2, 3)).sqrt().clamp(min=1e-12)
+    return (found.abs().mean((1, 2, 3)) + FAINT) / (found.square().mean((1, 2, 3)).sqrt() + FAINT)

@@ -161,7 +161,7 @@ def _refined(
     sharpen: Callable[[Tensor, Tensor], Tensor] | None,
     on_step: OnStep,
 ) -> tuple[Tensor, Tensor]:
-    """Motion and sharp frames, fitted to the photos; the frames only where they are made along the motion.
+    """Motion and sharp frames, fitted to the photos; the frames only if ``sharpen`` makes them along given motion.
 
     One by one: together, all photos would be exposed with the samples of the longest path among them.
     """
@@ -171,14 +171,16 @@ def _refined(
     def stepped() -> None:
         on_step(REFINEMENT, next(done), total)
 
-    found = []
+    motions, frames = [], []
     for photo, frame, motion in zip(pixel_values.split(1), sharp.split(1), points.split(1), strict=True):
         if sharpen is None:
-            found.append((pipe.refine(photo, frame, motion, steps, stepped), frame))
+            motions.append(pipe.refine(photo, frame, motion, steps, stepped))
+            frames.append(frame)
         else:
-            found.append(pipe.refine_blindly(photo, frame, motion, steps, partial(sharpen, photo), stepped))
-    motions, frames = zip(*found, strict=True)
-    return (motions[0], frames[0]) if len(found) == 1 else (torch.cat(motions), torch.cat(frames))
+            found = pipe.refine_blindly(photo, frame, motion, steps, stepped)
+            motions.append(found.control_points)
+            frames.append(frame if found.of_frame is motion else sharpen(photo, found.of_frame))
+    return (motions[0], frames[0]) if len(motions) == 1 else (torch.cat(motions), torch.cat(frames))
 
 
 def _check_control_points(pipe: BlurToVideoPipeline, pixel_values: Tensor, control_points: Tensor | None) -> None:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..exposure import blind_refinement
 from ..exposure.blending import blend_back
+from ..exposure.blind_refinement import RefinedMotion
 from ..exposure.blur import expose
 from ..exposure.consistency import Consistency, assess
 from ..exposure.refinement import refine, working_scale
@@ -88,17 +89,15 @@ class ExposureMixin:
         sharp: Tensor,
         control_points: Tensor,
         steps: int,
-        sharpen: Callable[[Tensor], Tensor],
         on_step: Callable[[], None] | None = None,
-    ) -> tuple[Tensor, Tensor]:
-        """Control points ``(1, 2K, H, W)`` and sharp frame ``(1, 3, H, W)`` of one photo, each improved by the other;
-        see :func:`~motion_offsets.exposure.blind_refinement.refine_blindly`."""
-        basis = self.exposure_basis(control_points, scale=blind_refinement.working_scale(*sharp.shape[2:]))
+    ) -> RefinedMotion:
+        """The motion of one photo, fitted to it with a frame that is not quite sharp yet; see
+        :func:`~motion_offsets.exposure.blind_refinement.refine_blindly`."""
+        basis = self.exposure_basis(control_points, max(self.num_samples, blind_refinement.SAMPLES))
         padding = self.estimator.config.padding_mode
-        found = blind_refinement.refine_blindly(
-            pixel_values, sharp, control_points, self.trajectory, basis, steps, sharpen, padding, on_step
+        return blind_refinement.refine_blindly(
+            pixel_values, sharp, control_points, self.trajectory, basis, steps, padding, on_step
         )
-        return found.control_points, found.sharp
 
     @torch.no_grad()
     def blend_back(self, pixel_values: Tensor, sharp: Tensor, reblurred: Tensor) -> Tensor:
