@@ -33,7 +33,7 @@ from .photos import browsers_show, metadata_of, open_photo
 from .rendering import ClipSettings, Workplace
 
 FIRST_DENSITY = 1.0
-REFINE_STEPS = 20
+REFINE_STEPS = 40
 SWEEP_SECONDS = 300
 REST_SECONDS = 10
 EXAMPLE_PHOTO = "blurred.png"

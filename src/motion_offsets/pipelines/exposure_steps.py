@@ -8,9 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor
 
-from ..exposure import blind_refinement
 from ..exposure.blending import blend_back
-from ..exposure.blind_refinement import RefinedMotion
+from ..exposure.blind_refinement import SAMPLES, RefinedMotion, refine_blindly
 from ..exposure.blur import expose
 from ..exposure.consistency import Consistency, assess
 from ..exposure.refinement import refine, working_scale
@@ -93,11 +92,9 @@ class ExposureMixin:
     ) -> RefinedMotion:
         """The motion of one photo, fitted to it with a frame that is not quite sharp yet; see
         :func:`~motion_offsets.exposure.blind_refinement.refine_blindly`."""
-        basis = self.exposure_basis(control_points, max(self.num_samples, blind_refinement.SAMPLES))
+        basis = self.exposure_basis(control_points, max(self.num_samples, SAMPLES))
         padding = self.estimator.config.padding_mode
-        return blind_refinement.refine_blindly(
-            pixel_values, sharp, control_points, self.trajectory, basis, steps, padding, on_step
-        )
+        return refine_blindly(pixel_values, sharp, control_points, self.trajectory, basis, steps, padding, on_step)
 
     @torch.no_grad()
     def blend_back(self, pixel_values: Tensor, sharp: Tensor, reblurred: Tensor) -> Tensor:

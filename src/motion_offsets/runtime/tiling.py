@@ -20,7 +20,7 @@ ALIGNMENT = 32
 # counts: with the bundled models, the tiles of a photo differ from the whole by less than 0.1 pixels of motion and
 # 0.1 of 255 in the sharp frame, which a test checks.
 ESTIMATOR_MARGIN = 96
-SCALE_MARGIN = 32  # as much more for each factor beyond 1 by which an estimator reduces the photo
+SCALE_MARGIN = 48  # as much more for each factor beyond 1 by which an estimator reduces the photo
 CONTEXT_MARGIN = 4  # as much more for each cell, along a side of the coarsest one, of a network of context
 DEBLURRER_MARGIN = 48  # of one level; with more, which cut a tile at other places than the photo, the estimator's
 DECONVOLUTION_MARGIN = 64  # its steps carry things further, ever weaker
