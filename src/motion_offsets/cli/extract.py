@@ -150,7 +150,7 @@ def extract(
     dtype: Dtype = "auto",
     max_memory: MaxMemory = "4GB",
     refine: Annotated[
-        int, typer.Option(metavar="STEPS", help="Fit the motion to each photo in this number of steps, such as 20.")
+        int, typer.Option(metavar="STEPS", help="Fit motion and frame to each photo; steps per fit, such as 40.")
     ] = 0,
     camera: Camera = AUTO,
     safe: Annotated[bool, typer.Option("--safe", help="Keep only changes that the motion explains.")] = False,
@@ -192,7 +192,7 @@ def extract(
         raise BadInputError(f"--fps is {fps:g}; give a number of frames per second from {MIN_FPS} to {MAX_FPS}")
     check_camera_mode(camera)
     if refine < 0:
-        raise BadInputError(f"--refine is {refine}; give a number of steps such as 20, or 0 for none")
+        raise BadInputError(f"--refine is {refine}; give a number of steps such as 40, or 0 for none")
     if deblurrer is not None and (sharp is not None or sharp_folder is not None):
         option = "--sharp" if sharp is not None else "--sharp-folder"
         raise BadInputError(f"{option} replaces the sharp frame that --deblurrer would make; give one of them")

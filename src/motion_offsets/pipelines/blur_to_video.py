@@ -131,8 +131,9 @@ class BlurToVideoPipeline(TiledNetworksMixin, PushToHubMixin, DiffusionPipeline)
             sharp_image: the sharp frames from any other deblurrer, one per photo and of its size.
             output_type: ``"pil"``, ``"np"`` or ``"pt"``.
             share_offsets: hand the estimator's offsets to the deblurrer even if it carries another estimator.
-            refine_steps: number of steps, such as 20, that fit the motion to the photo once the sharp frame is known;
-                see :mod:`motion_offsets.exposure.refinement`.
+            refine_steps: number of steps, such as 40, of each fit of the motion to the photo once there is a sharp
+                frame, which is then made again; see :mod:`motion_offsets.exposure.blind_refinement`, or, with
+                ``sharp_image`` or a deblurrer that uses no motion, :mod:`motion_offsets.exposure.refinement`.
             safe: blend the sharp frame back towards the photo where the motion does not explain it; see
                 :mod:`motion_offsets.exposure.blending`.
             camera: ``"auto"``, as by default: paths are the camera's where its motion explains them or nothing is
