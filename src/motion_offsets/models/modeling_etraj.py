@@ -244,15 +244,15 @@ class EtrajModel(BundledNamesMixin, SavedWithCodeMixin, PreTrainedModel):
             down, right = (min(-side % stride, side - 1) for side in image.shape[2:])
             image = functional.pad(image, (0, right, 0, down), mode="reflect")
         if self.context is not None:
-            found = self._estimate_in_context(image)
-            return *(one[..., :height, :width] for one in found), None
+            points, spread = (one[..., :height, :width] for one in self._estimate_in_context(image))
+            return points, spread, None
         found = [[one[..., :height, :width] for one in self._estimate_at(image, scale)] for scale in scales]
         paths = [one[0] for one in found]
         if not self.config.predicts_uncertainty:
             with without_autocast(image):
                 return average(paths, scales, self.config.trajectory), None, None
         if len(found) == 1:
-            return *found[0], None
+            return found[0][0], found[0][1], None
         estimates = tuple(ScaleEstimate(points, spread) for points, spread in found)
         with without_autocast(image):
             joined = fuse(estimates, self.config.trajectory)

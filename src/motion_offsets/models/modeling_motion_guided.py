@@ -272,7 +272,7 @@ class MotionGuidedForImageDeblurring(DeblurrerMixin, MotionGuidedPreTrainedModel
         trajectory = self.config.trajectory
         along = path_samples(photo, control_points, trajectory, self.config.path_distances)
         hints = torch.cat([motion_features(control_points, trajectory), *along], 1)
-        frames = () if self.prior is None else self._frames(photo, control_points)
+        frames = () if self.prior is None else self._frames(self.prior, photo, control_points)
         estimate, outputs = photo, []
         if frames:
             shares = [1 / scale for scale in self.config.prior_scales]
@@ -283,12 +283,12 @@ class MotionGuidedForImageDeblurring(DeblurrerMixin, MotionGuidedPreTrainedModel
             outputs.append(estimate[:, :, :height, :width].contiguous())
         return tuple(outputs)
 
-    def _frames(self, photo: Tensor, control_points: Tensor) -> Images:
+    def _frames(self, prior: MaDmphnForImageDeblurring, photo: Tensor, control_points: Tensor) -> Images:
         """The prior's frame, and what it changes at smaller sizes added to the photo, for each of the scales."""
         frames = []
         for scale in self.config.prior_scales:
             small, points = reduced(photo, scale), reduced(control_points, scale) / scale
-            change = self.prior.sharpen(small, points, self.config.trajectory).float() - small
+            change = prior.sharpen(small, points, self.config.trajectory).float() - small
             if scale > 1:
                 change = functional.interpolate(change, size=photo.shape[2:], mode="bicubic", align_corners=False)
             frames.append(photo + change)

@@ -45,8 +45,10 @@ def _tables(result: dict[str, Any]) -> list[str]:
 
 def _start(asked: Asked) -> Benchmark:
     own = split_of_folders([Path(asked.images).name])[0] or "train"
-    fields = {"deconvolve": asked.deconvolve, "refine_steps": asked.refine_steps}
-    return GivenPairsBenchmark(asked.images, asked.limit, split=own, **fields)
+    refine_steps = asked.refine_steps
+    return GivenPairsBenchmark(
+        asked.images, asked.limit, split=own, deconvolve=asked.deconvolve, refine_steps=refine_steps
+    )
 
 
 BENCHMARK = Declaration("pairs", _start, _tables, {"refine_steps": REFINED})

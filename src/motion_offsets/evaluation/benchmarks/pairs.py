@@ -231,8 +231,10 @@ def _paper_row(result: dict[str, Any]) -> str:
 def _start(asked: Asked) -> Benchmark:
     if asked.window is not None:
         check_opencv()
-    fields = {"deconvolve": asked.deconvolve, "refine_steps": asked.refine_steps}
-    return PairsBenchmark(asked.images, asked.limit, window=asked.window, **fields)
+    refine_steps = asked.refine_steps
+    return PairsBenchmark(
+        asked.images, asked.limit, window=asked.window, deconvolve=asked.deconvolve, refine_steps=refine_steps
+    )
 
 
 BENCHMARK = Declaration(
