@@ -156,6 +156,11 @@ def test_a_prior_that_sees_the_photo_at_two_sizes() -> None:
     torch.testing.assert_close(model(photo, control_points=points).sharp, expected, atol=1e-5, rtol=1e-5)
 
 
+def test_the_margin_of_tiles_grows_with_the_coarsest_size_that_the_prior_sees() -> None:
+    margins = [make(**config).tile_margin(True) for config in ({}, {"prior_config": PRIOR}, SIZES)]
+    assert margins == [96, 96, 192]
+
+
 @pytest.mark.parametrize("size", [(16, 16), (33, 50), (64, 48)])
 @pytest.mark.parametrize(
     "config", [{}, {"num_stages": 2}, {"deconvolution_steps": ()}, {"trajectory": "cubic"}, SIZES]

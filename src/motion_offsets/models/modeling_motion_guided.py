@@ -31,7 +31,7 @@ from transformers.utils import ModelOutput
 from ..errors import BadInputError
 from ..exposure.accelerated_deconvolution import deconvolution_estimates
 from ..exposure.trajectories import sample_times, samples_needed, trajectory_basis
-from ..runtime.tiling import ESTIMATOR_MARGIN
+from ..runtime.tiling import DEBLURRER_MARGIN, ESTIMATOR_MARGIN
 from .configuration_etraj import EtrajConfig
 from .configuration_ma_dmphn import MaDmphnConfig
 from .configuration_motion_guided import MIN_SIDE, MotionGuidedConfig
@@ -207,7 +207,9 @@ class MotionGuidedForImageDeblurring(DeblurrerMixin, MotionGuidedPreTrainedModel
         return (self.config.size_multiple, self.config.size_multiple)
 
     def tile_margin(self, motion_given: bool) -> int:
-        return ESTIMATOR_MARGIN  # deconvolution and the coarsest level both reach far
+        if self.prior is None:
+            return ESTIMATOR_MARGIN  # deconvolution and the coarsest level both reach far
+        return max(ESTIMATOR_MARGIN, DEBLURRER_MARGIN * self.config.prior_scales[-1])
 
     def sharpen(
         self, pixel_values: Tensor, control_points: Tensor | None, trajectory: str, as_exported: bool = False
