@@ -7,8 +7,9 @@ So the motion is fitted in gradients, at half the photo's size, in three ways:
 - *predicted*: a motion of its own, to the edges as they would be were the frame sharp (:mod:`.edges`);
 - *followed*: from there on, to the edges of the frame once it is deconvolved along the predicted motion.
 
-Which is right cannot be told by how well they explain the photo: fitted to its own frame, every motion does. It is
-told by the frame: deconvolved along wrong motion it stays blurred or rings, and both make its gradients less sparse.
+All start from the mean of two estimates, of the photo and of the reduced photo: there, long blur is short, and a soft
+picture is sharp. The motion followed to the end is the nearest to the true one, but along it a frame rings as often as
+it gains; errors of both kinds of fit differ, and along their mean the frame gains most.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ from torch.nn import functional
 
 from .accelerated_deconvolution import deconvolution_estimates
 from .blur import expose
-from .edges import gradient_density, gradients, shock_filtered, strong_gradients
-from .trajectories import align_time
+from .edges import gradients, shock_filtered, strong_gradients
+from .trajectories import align_time, align_time_to
 
 LARGEST_SCALE = 0.5
 WORKING_PIXELS = 250_000  # larger photos are fitted at this size
@@ -34,8 +35,6 @@ LEARNING_RATE = 0.4  # pixels of the working size
 SMOOTHNESS = 5e-5  # of the mean difference, pixels, of neighbouring control values beside the mean squared difference
 DECONVOLUTION_STEPS = 5
 FITS = 3
-# Motion is changed only if that makes the gradients sparser by so much: on real photos less told nothing.
-CLEARLY = 0.995
 # A photo in which no more than this share of pixels moves by more than so many pixels is left as it is.
 FEW, STILL = 0.05, 3.0
 
@@ -45,9 +44,8 @@ class RefinedMotion:
     """Two motions of a photo.
 
     Args:
-        control_points: ``(1, 2K, H, W)``, pixels: along which the deconvolved frame is sharpest.
-        of_frame: likewise, to make the frame along: the first or its direct correction. Predicted edges find long
-            motion that was missed, but a frame along it rings as often as it gains.
+        control_points: ``(1, 2K, H, W)``, pixels: the followed motion.
+        of_frame: likewise, to make the frame along: the mean of it and of the direct correction.
     """
 
     control_points: Tensor
@@ -68,6 +66,7 @@ def refine_blindly(
     steps: int,
     padding_mode: str = "border",
     on_step: Callable[[], None] | None = None,
+    estimate: Callable[[Tensor], Tensor] | None = None,
 ) -> RefinedMotion:
     """Fit the motion of a photo to it, with a frame that is not quite sharp yet.
 
@@ -80,9 +79,11 @@ def refine_blindly(
         steps: of Adam in each of :data:`FITS` fits; each costs an exposure and its gradient at half size.
         padding_mode: as in :func:`~motion_offsets.exposure.blur.create_blur`.
         on_step: called after each step.
+        estimate: from the photo reduced to the working size, ``(1, 3, h, w)``, to its control points
+            ``(1, 2K, h, w)``: the fits then start from the mean of these and of ``control_points``.
 
     Returns:
-        The motions; the given tensor itself where no fit is better, or where nearly nothing moves.
+        The motions; the given tensor itself where nearly nothing moves, or in a photo of one colour.
     """
     height, width = photo.shape[-2:]
     scale = working_scale(height, width)
@@ -99,36 +100,27 @@ def refine_blindly(
             )
             return _grey(found[0][0])
 
-        def density(image: Tensor) -> float:
-            return float(gradient_density(image.clamp(0, 1)))
-
         def fitted(points: Tensor, edges: Tensor, correct: bool) -> Tensor:
             return _fit(seen, strong_gradients(edges), points, correct, basis, steps, padding_mode, on_step)
 
-        if not _is_blurred(control_points, basis):
+        if not (_is_blurred(control_points, basis) and seen.any()):
             return RefinedMotion(control_points, control_points)
         first = _resized(align_time(control_points.detach().float(), trajectory), size) * scale
+        if estimate is not None:
+            first = (first + align_time_to(estimate(small).float(), first, trajectory)) / 2
         direct = fitted(first, own, correct=True)
         predicted = fitted(first, shock_filtered(own), correct=False)
-        clear = deconvolved(predicted)
-        followed = fitted(predicted, clear, correct=False)
-        given = density(deconvolved(first))
-        densities = [density(deconvolved(direct)), density(clear), density(deconvolved(followed))]
+        followed = fitted(predicted, deconvolved(predicted), correct=False)
 
         def at_full_size(points: Tensor) -> Tensor:
             full = functional.interpolate(points / scale, (height, width), mode="bilinear", align_corners=False)
             return full.to(control_points.dtype)
 
-        of_frame = at_full_size(direct) if densities[0] < CLEARLY * given else control_points
-        least = min(densities)
-        if least >= CLEARLY * given:
-            return RefinedMotion(control_points, of_frame)
-        best = (direct, predicted, followed)[densities.index(least)]
-        return RefinedMotion(of_frame if best is direct else at_full_size(best), of_frame)
+        return RefinedMotion(at_full_size(followed), at_full_size((direct + followed) / 2))
 
 
 def _is_blurred(control_points: Tensor, basis: Tensor) -> bool:
-    """Whether more than a few pixels move far: deconvolution along motion that is none sharpens what is sharp."""
+    """Whether more than a few pixels move far: a frame made along motion that is none rings."""
     ends = torch.einsum("ek,bkchw->bechw", basis[[0, -1]].to(control_points), control_points.unflatten(1, (-1, 2)))
     return float(((ends[:, 1] - ends[:, 0]).norm(dim=1) > STILL).float().mean()) > FEW
 

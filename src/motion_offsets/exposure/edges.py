@@ -1,4 +1,4 @@
-"""Edges of an image that is still blurred: where they would be were it sharp, and how sharp it is.
+"""Edges of an image that is still blurred, where they would be were it sharp.
 
 Fitting a blur to an image that is not quite sharp finds too little blur. Blind deconvolution therefore fits it to
 *predicted* edges: a shock filter turns blurred edges into steps, and only strong gradients count (Cho and Lee 2009).
@@ -12,7 +12,6 @@ from torch.nn import functional
 
 SHOCK_STEPS, SHOCK_STEP = 15, 0.3
 SMOOTHED = 1.0  # standard deviation, pixels, of what tells the side of an edge
-FAINT = 1e-4  # a gradient that is none
 STRONG_SHARE = 0.3  # of the pixels have a strong gradient
 
 
@@ -69,13 +68,3 @@ def strong_gradients(image: Tensor) -> Tensor:
     rank = max(1, round((1 - STRONG_SHARE) * lengths[0].numel()))
     bounds = lengths.flatten(1).kthvalue(rank).values
     return found * (lengths > bounds.view(-1, 1, 1, 1))
-
-
-def gradient_density(image: Tensor) -> Tensor:
-    """``mean |g| / rms |g|`` of the gradients, ``(B, 1, H, W)`` to ``(B,)``: the less, the sharper.
-
-    A normalized sparsity (Krishnan et al. 2011). Blur spreads gradients and ringing adds more, so that of deblurred
-    versions of one photo, the one along the right motion has the least. It is 1 where there are none.
-    """
-    found = gradients(image)
-    return (found.abs().mean((1, 2, 3)) + FAINT) / (found.square().mean((1, 2, 3)).sqrt() + FAINT)

@@ -13,13 +13,14 @@ import torch
 from torch import Tensor
 
 from ..errors import BadInputError
-from ..exposure.blind_refinement import FITS
+from ..exposure.blind_refinement import FITS, working_scale
 from ..exposure.camera import CameraFit, follow_camera
 from ..exposure.camera_fit import fit_camera
 from ..exposure.camera_modes import OFF, check_camera_mode
 from ..exposure.consistency import Consistency
 from ..exposure.refinement import check_refine_steps
 from ..exposure.trajectories import align_time
+from ..models.configuration_etraj import MIN_SIDE
 from ..runtime.memory import DEFAULT_MAX_MEMORY
 
 if TYPE_CHECKING:
@@ -100,6 +101,7 @@ def answer(
         )
     _check_control_points(pipe, pixel_values, control_points)
     on_step, part = on_step or _silent, part or nullcontext
+    given_motion = control_points is not None
     if control_points is None:
         on_step(MOTION, 0, 1)
         with part(MOTION):
@@ -125,7 +127,8 @@ def answer(
         return Answer(pixel_values, align_time(points, pipe.trajectory), uncertainty=uncertainty, cameras=cameras)
     if refine_steps:
         with part(REFINEMENT):
-            points, sharp = _refined(pipe, pixel_values, sharp, points, refine_steps, sharpen, on_step)
+            again = None if given_motion else partial(_estimated, pipe, camera, max_memory, dtype)
+            points, sharp = _refined(pipe, pixel_values, sharp, points, refine_steps, sharpen, again, on_step)
     on_step(CONSISTENCY, 0, 1)
     with part(CONSISTENCY):
         aligned = align_time(points, pipe.trajectory)
@@ -152,6 +155,14 @@ def _along_motion(
     return lambda photos, points: pipe.deblur(photos, points, max_memory, dtype)
 
 
+def _estimated(
+    pipe: BlurToVideoPipeline, camera: str, max_memory: float, dtype: torch.dtype | None, photo: Tensor
+) -> Tensor:
+    """The motion of a reduced photo, where long blur is short and soft photos are sharp, with the camera's fitted."""
+    points, uncertainty = pipe.estimate_motion(photo, max_memory, dtype)
+    return with_camera(photo, points, uncertainty, pipe.trajectory, camera)[0]
+
+
 def _refined(
     pipe: BlurToVideoPipeline,
     pixel_values: Tensor,
@@ -159,6 +170,7 @@ def _refined(
     points: Tensor,
     steps: int,
     sharpen: Callable[[Tensor, Tensor], Tensor] | None,
+    estimate: Callable[[Tensor], Tensor] | None,
     on_step: OnStep,
 ) -> tuple[Tensor, Tensor]:
     """Motion and sharp frames, fitted to the photos; the frames only if ``sharpen`` makes them along given motion.
@@ -177,7 +189,10 @@ def _refined(
             motions.append(pipe.refine(photo, frame, motion, steps, stepped))
             frames.append(frame)
         else:
-            found = pipe.refine_blindly(photo, frame, motion, steps, stepped)
+            reduced_side = min(photo.shape[2:]) * working_scale(*photo.shape[2:])
+            found = pipe.refine_blindly(
+                photo, frame, motion, steps, stepped, estimate if reduced_side >= MIN_SIDE else None
+            )
             motions.append(found.control_points)
             frames.append(frame if found.of_frame is motion else sharpen(photo, found.of_frame))
     return (motions[0], frames[0]) if len(motions) == 1 else (torch.cat(motions), torch.cat(frames))

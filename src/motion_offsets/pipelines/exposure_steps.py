@@ -89,12 +89,15 @@ class ExposureMixin:
         control_points: Tensor,
         steps: int,
         on_step: Callable[[], None] | None = None,
+        estimate: Callable[[Tensor], Tensor] | None = None,
     ) -> RefinedMotion:
         """The motion of one photo, fitted to it with a frame that is not quite sharp yet; see
         :func:`~motion_offsets.exposure.blind_refinement.refine_blindly`."""
         basis = self.exposure_basis(control_points, max(self.num_samples, SAMPLES))
         padding = self.estimator.config.padding_mode
-        return refine_blindly(pixel_values, sharp, control_points, self.trajectory, basis, steps, padding, on_step)
+        return refine_blindly(
+            pixel_values, sharp, control_points, self.trajectory, basis, steps, padding, on_step, estimate
+        )
 
     @torch.no_grad()
     def blend_back(self, pixel_values: Tensor, sharp: Tensor, reblurred: Tensor) -> Tensor:
