@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from motion_offsets import (
 )
 from motion_offsets.errors import BadInputError
 from motion_offsets.evaluation.report.contact_sheet import compare_photo
-from motion_offsets.exposure.trajectories import samples_needed
+from motion_offsets.exposure.trajectories import align_time, samples_needed
 from motion_offsets.pipelines.answer import sharp_frames
 
 
@@ -85,3 +86,26 @@ def test_refined_motion_of_a_photo_does_not_depend_on_the_photos_beside_it() -> 
     for index in (0, 1):
         alone = answered(slice(index, index + 1))
         torch.testing.assert_close(together[index], alone[0], rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("side", [48, 24])
+def test_refinement_estimates_the_reduced_photo_too_unless_motion_is_given(side: int) -> None:
+    """Half of 24 pixels is less than a network sees."""
+    photo = torch.rand(1, 3, side, 64, generator=torch.Generator().manual_seed(0))
+    pipe = BlurToVideoPipeline(random_model(EtrajConfig(base_channels=4)), None)
+    with torch.no_grad():
+        scale = 12 / pipe.estimate(photo).abs().amax()
+        pipe.estimator.network.head.weight.mul_(scale)
+        pipe.estimator.network.head.bias.mul_(scale)
+    points = pipe.estimate(photo)
+    options = {"method": "map", "camera": "off", "refine_steps": 2}
+    frame = pipe.deconvolve(photo, points)
+
+    def refined(estimate: Callable[[torch.Tensor], torch.Tensor] | None) -> torch.Tensor:
+        found = pipe.refine_blindly(photo, frame, points, 2, estimate=estimate).control_points
+        return align_time(found, "quadratic")
+
+    with_both, with_one = refined(pipe.estimate if side == 48 else None), refined(None)
+    assert torch.equal(pipe.answer(photo, **options).control_points, with_both)
+    assert torch.equal(pipe.answer(photo, control_points=points, **options).control_points, with_one)
+    assert torch.equal(with_both, with_one) == (side == 24)
