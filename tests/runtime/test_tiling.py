@@ -19,6 +19,7 @@ from motion_offsets.runtime.tiling import (
     DEBLURRER_MARGIN,
     ESTIMATOR_MARGIN,
     SMALLEST_TILE,
+    _divisions,
     blending_weights,
     overlap_of,
     run_tiled,
@@ -33,6 +34,9 @@ OVERLAP = overlap_of(MARGIN)
 def test_overlaps_larger_than_the_smallest_tile_come_to_an_end() -> None:
     assert tile_layout(720, 1280, 10**7, margin=384) == ([(0, 720)], [(0, 1280)])
     rows, columns = tile_layout(3000, 4000, 2048 * 2048, margin=384)
+    assert (len(rows), len(columns)) == (2, 3)
+    for side in (3000, 4000):  # nor are there thousands of them to choose from, which took half a minute
+        assert len(list(_divisions(side, overlap_of(384), ALIGNMENT))) <= side / ALIGNMENT
     assert max(stop - start for start, stop in rows) * max(stop - start for start, stop in columns) <= 2048**2
 
 

@@ -127,7 +127,11 @@ def answer(
         return Answer(pixel_values, align_time(points, pipe.trajectory), uncertainty=uncertainty, cameras=cameras)
     if refine_steps:
         with part(REFINEMENT):
-            again = None if given_motion else partial(_estimated, pipe, camera, max_memory, dtype)
+
+            def estimate_reduced(photo: Tensor) -> Tensor:
+                return found_motion(pipe, photo, camera, max_memory, dtype)[0]
+
+            again = None if given_motion else estimate_reduced
             points, sharp = _refined(pipe, pixel_values, sharp, points, refine_steps, sharpen, again, on_step)
     on_step(CONSISTENCY, 0, 1)
     with part(CONSISTENCY):
@@ -153,14 +157,6 @@ def _along_motion(
     if pipe.deblurrer is None or not pipe.deblurrer.uses_motion:
         return None
     return lambda photos, points: pipe.deblur(photos, points, max_memory, dtype)
-
-
-def _estimated(
-    pipe: BlurToVideoPipeline, camera: str, max_memory: float, dtype: torch.dtype | None, photo: Tensor
-) -> Tensor:
-    """The motion of a reduced photo, where long blur is short and soft photos are sharp, with the camera's fitted."""
-    points, uncertainty = pipe.estimate_motion(photo, max_memory, dtype)
-    return with_camera(photo, points, uncertainty, pipe.trajectory, camera)[0]
 
 
 def _refined(

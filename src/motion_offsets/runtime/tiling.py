@@ -52,11 +52,17 @@ def tile_layout(
     Raises:
         BadInputError: no tile is that small.
     """
+    # Wide margins allow for thousands of choices: each division is measured once.
+    overlap = overlap_of(margin)
+    in_rows, in_columns = (
+        [(_sum(spans), len(spans), _longest(spans), spans) for spans in _divisions(side, overlap, alignment)]
+        for side in (height, width)
+    )
     choices = [
-        (_sum(rows) * _sum(columns), len(rows) * len(columns), rows, columns)
-        for rows in _divisions(height, overlap_of(margin), alignment)
-        for columns in _divisions(width, overlap_of(margin), alignment)
-        if _longest(rows) * _longest(columns) <= max_pixels
+        (down * across, rows * columns, row_spans, column_spans)
+        for down, rows, tallest, row_spans in in_rows
+        for across, columns, widest, column_spans in in_columns
+        if tallest * widest <= max_pixels
     ]
     if not choices:
         raise BadInputError(f"tiles of {max_pixels} pixels are too small for their overlaps; give {SMALLEST_TILE}")
@@ -68,8 +74,8 @@ def _divisions(length: int, overlap: int, alignment: int) -> Iterator[list[Span]
     for count in itertools.count(1):
         spans = tile_spans(length, count, overlap, alignment)
         yield spans
-        # An overlap may be larger than the smallest tile; more tiles are then hardly smaller ones.
-        if _longest(spans) <= max(SMALLEST_SIDE, overlap + 2 * alignment):
+        # An overlap may be larger than the smallest tile; more tiles are then hardly smaller ones, and thousands of them.
+        if _longest(spans) <= SMALLEST_SIDE or spans[0][1] - spans[0][0] <= overlap + 2 * alignment:
             return
 
 
