@@ -74,7 +74,7 @@ def _divisions(length: int, overlap: int, alignment: int) -> Iterator[list[Span]
     for count in itertools.count(1):
         spans = tile_spans(length, count, overlap, alignment)
         yield spans
-        # An overlap may be larger than the smallest tile; more tiles are then hardly smaller ones, and thousands of them.
+        # An overlap may be larger than the smallest tile; more tiles, by the thousand, are then hardly smaller.
         if _longest(spans) <= SMALLEST_SIDE or spans[0][1] - spans[0][0] <= overlap + 2 * alignment:
             return
 
