@@ -144,6 +144,21 @@ def test_refined_and_safe_answers_are_told_apart(models: Path, photo: Path, tmp_
     assert "already done" in extract(models, tmp_path, photo, "--refine", 1, *again).output
 
 
+def test_deblur_refines_as_extract_does(sample_photo, tmp_path: Path) -> None:
+    """With the bundled models, on a photo that a moving camera blurred."""
+    photo, made = sample_photo("clock_motion"), {}
+    assert run("extract", photo, "-o", tmp_path / "out", "--frames", 2, "--refine", 2).exit_code == 0
+    made["extract"] = tmp_path / "out" / photo.stem / "sharp.png"
+    for steps in (2, 0):
+        made[steps] = tmp_path / f"{steps}.png"
+        assert run("deblur", photo, "-o", made[steps], "--refine", steps).exit_code == 0
+    pixels = {name: np.asarray(Image.open(path)) for name, path in made.items()}
+    np.testing.assert_array_equal(pixels[2], pixels["extract"])
+    assert (pixels[2] != pixels[0]).mean() > 0.1
+    assert_refused(run("deblur", photo, "-o", tmp_path / "no.png", "--refine", -2), "--refine is -2")
+    assert not (tmp_path / "no.png").exists()
+
+
 def test_nothing_is_left_of_a_failed_run(models: Path, tmp_path: Path) -> None:
     (tmp_path / "text.jpg").write_text("no photo")
     assert_refused(extract(models, tmp_path / "out", tmp_path / "text.jpg"), tmp_path / "text.jpg")

@@ -157,7 +157,7 @@ def test_a_prior_that_sees_the_photo_at_two_sizes() -> None:
 
 
 def test_the_margin_of_tiles_grows_with_the_coarsest_size_that_the_prior_sees() -> None:
-    margins = [make(**config).tile_margin(True) for config in ({}, {"prior_config": PRIOR}, SIZES)]
+    margins = [make(**config).tile_margin for config in ({}, {"prior_config": PRIOR}, SIZES)]
     assert margins == [96, 96, 192]
 
 

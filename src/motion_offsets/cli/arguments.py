@@ -40,6 +40,12 @@ def check_not_photos(targets: Sequence[Path], photos: Sequence[Path]) -> None:
             raise BadInputError(f"{target}: is one of the photos and would be overwritten; give another output")
 
 
+def check_refine(steps: int) -> None:
+    """Refuse a negative ``--refine``."""
+    if steps < 0:
+        raise BadInputError(f"--refine is {steps}; give a number of steps such as 40, or 0 for none")
+
+
 def load_libraries() -> None:
     """Import what every command that works on photos needs, in the quickest way."""
     with collection_paused():

@@ -17,8 +17,8 @@ from ..io.atomic import check_output_folder
 from ..io.path_names import as_path
 from ..models.hub import DEFAULT_ESTIMATOR
 from ..runtime.memory import parse_memory
-from .arguments import load_libraries, prepare
-from .options import Camera, Deblurrer, Debug, Device, Dtype, Location, MaxMemory, Model, Output, Sources
+from .arguments import check_refine, load_libraries, prepare
+from .options import Camera, Deblurrer, Debug, Device, Dtype, Location, MaxMemory, Model, Output, Refine, Sources
 from .progress import Progress
 from .reporting import report, say, tell_passed_over
 
@@ -149,9 +149,7 @@ def extract(
     device: Device = "auto",
     dtype: Dtype = "auto",
     max_memory: MaxMemory = "4GB",
-    refine: Annotated[
-        int, typer.Option(metavar="STEPS", help="Fit motion and frame to each photo; steps per fit, such as 40.")
-    ] = 0,
+    refine: Refine = 0,
     camera: Camera = AUTO,
     safe: Annotated[bool, typer.Option("--safe", help="Keep only changes that the motion explains.")] = False,
     split: Annotated[str | None, typer.Option(help="Split of the data set; by default train.")] = None,
@@ -191,8 +189,7 @@ def extract(
     if not MIN_FPS <= fps <= MAX_FPS:
         raise BadInputError(f"--fps is {fps:g}; give a number of frames per second from {MIN_FPS} to {MAX_FPS}")
     check_camera_mode(camera)
-    if refine < 0:
-        raise BadInputError(f"--refine is {refine}; give a number of steps such as 40, or 0 for none")
+    check_refine(refine)
     if deblurrer is not None and (sharp is not None or sharp_folder is not None):
         option = "--sharp" if sharp is not None else "--sharp-folder"
         raise BadInputError(f"{option} replaces the sharp frame that --deblurrer would make; give one of them")

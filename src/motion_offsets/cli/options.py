@@ -55,4 +55,9 @@ Camera = Annotated[
 ]
 
 
+Refine = Annotated[
+    int, typer.Option(metavar="STEPS", help="Fit motion and frame to each photo; steps per fit, such as 40.")
+]
+
+
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]

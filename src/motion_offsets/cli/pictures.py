@@ -16,8 +16,8 @@ from ..io.path_names import as_path
 from ..io.photo_files import find_photos
 from ..models.hub import DEFAULT_ESTIMATOR
 from ..runtime.memory import parse_memory
-from .arguments import check_not_photos, picture_targets, prepare
-from .options import Camera, Deblurrer, Debug, Device, Dtype, Location, MaxMemory, Model, Output, Photos
+from .arguments import check_not_photos, check_refine, picture_targets, prepare
+from .options import Camera, Deblurrer, Debug, Device, Dtype, Location, MaxMemory, Model, Output, Photos, Refine
 from .progress import Progress
 from .reporting import for_each, say, tell_passed_over
 
@@ -37,6 +37,7 @@ def deblur(
     method: Annotated[
         str, typer.Option(help="network, or map for deconvolution along the estimated motion, without a network.")
     ] = "network",
+    refine: Refine = 0,
     camera: Camera = AUTO,
     device: Device = "auto",
     dtype: Dtype = "auto",
@@ -48,6 +49,7 @@ def deblur(
     if method not in ("network", "map"):
         raise BadInputError(f"--method is {method!r}; give network or map")
     check_camera_mode(camera)
+    check_refine(refine)
 
     def sharp(
         pipe: BlurToVideoPipeline, photo: Path, memory: float, autocast: torch.dtype | None, on_step: OnStep
@@ -55,9 +57,11 @@ def deblur(
         from ..pipelines.answer import sharp_frames
 
         pixel_values = pipe.preprocess(str(photo))
-        found = sharp_frames(
-            pipe, pixel_values, method=method, camera=camera, max_memory=memory, dtype=autocast, on_step=on_step
-        )
+        options: dict[str, Any] = {"method": method, "camera": camera, "max_memory": memory, "dtype": autocast}
+        if refine:
+            found = pipe.answer(pixel_values, refine_steps=refine, on_step=on_step, **options).sharp
+        else:
+            found = sharp_frames(pipe, pixel_values, on_step=on_step, **options)
         return pipe.post_process(found)[0]
 
     _make_pictures(

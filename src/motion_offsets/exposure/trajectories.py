@@ -66,18 +66,26 @@ def samples_needed(control_points: Tensor, trajectory: str, at_least: int = 15, 
     grid = control_points[..., ::4, ::4].detach().float()
     if grid.numel() == 0:
         return at_least
-    number = grid.shape[1] // 2 if trajectory == "zero-constraint" else 15
-    length = torch.zeros((), device=grid.device)
-    before: Tensor | None = None
-    for time in sample_times(number).tolist():
-        now = offsets_at(grid, [time], trajectory)[:, 0]
-        if before is not None:
-            length = length + (now - before).norm(dim=1)
-        before = now
-    longest = float(length.max())
+    longest = float(path_lengths(grid, trajectory).max())
     # L + 1 samples are one pixel apart on a path of L pixels, but for rounding errors.
     needed = math.ceil(min(longest, most) - 0.01) + 1 if math.isfinite(longest) else at_least
     return max(at_least, min(needed + 1 - needed % 2, most))
+
+
+def path_lengths(control_points: Tensor, trajectory: str) -> Tensor:
+    """Length of each path, bends included: ``(B, 1, H, W)`` in pixels, of control points ``(B, 2K, H, W)``.
+
+    The sum of the distances between 15 points of a path, or N of one of ``zero-constraint``.
+    """
+    number = control_points.shape[1] // 2 if trajectory == "zero-constraint" else 15
+    length = control_points.new_zeros(len(control_points), 1, *control_points.shape[2:])
+    before: Tensor | None = None
+    for time in sample_times(number).tolist():
+        now = offsets_at(control_points, [time], trajectory)[:, 0]
+        if before is not None:
+            length = length + (now - before).norm(dim=1, keepdim=True)
+        before = now
+    return length
 
 
 def trajectory_basis(trajectory: str, timestamps: Sequence[float] | Tensor, num_samples: int | None = None) -> Tensor:

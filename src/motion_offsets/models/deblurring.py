@@ -45,12 +45,9 @@ class DeblurrerMixin:
         """What tiles start on multiples of, and what their sides are multiples of, apart from the last."""
         return ALIGNMENT
 
-    def tile_margin(self, motion_given: bool) -> int:
-        """Width, pixels, of the border of a tile in which its result is not used.
-
-        Args:
-            motion_given: whether control points are given, rather than found within the tile.
-        """
+    @property
+    def tile_margin(self) -> int:
+        """Width, pixels, of the border of a tile in which its result is not used."""
         return DEBLURRER_MARGIN
 
     def sharpen(

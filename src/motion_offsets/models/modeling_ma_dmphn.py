@@ -204,12 +204,10 @@ class MaDmphnForImageDeblurring(DeblurrerMixin, MaDmphnPreTrainedModel):
     def size_multiple(self) -> tuple[int, int]:
         return size_multiple(CUTS[: len(self.config.levels) - 1])
 
-    def tile_margin(self, motion_given: bool) -> int:
+    @property
+    def tile_margin(self) -> int:
         # Further levels cut a tile at other places than the photo.
-        margin = ESTIMATOR_MARGIN if len(self.config.levels) > 1 else DEBLURRER_MARGIN
-        if self.estimator is None or not self.uses_motion or motion_given:
-            return margin
-        return max(margin, self.estimator.tile_margin)
+        return ESTIMATOR_MARGIN if len(self.config.levels) > 1 else DEBLURRER_MARGIN
 
     def sharpen(
         self, pixel_values: Tensor, control_points: Tensor | None, trajectory: str, as_exported: bool = False

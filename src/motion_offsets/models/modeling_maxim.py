@@ -246,7 +246,8 @@ class MaximForImageDeblurring(DeblurrerMixin, MaximPreTrainedModel):
     def tile_alignment(self) -> int:
         return max(size_multiple(self.config), ALIGNMENT)
 
-    def tile_margin(self, motion_given: bool) -> int:
+    @property
+    def tile_margin(self) -> int:
         return ESTIMATOR_MARGIN
 
     def sharpen(

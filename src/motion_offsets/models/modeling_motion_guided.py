@@ -206,7 +206,8 @@ class MotionGuidedForImageDeblurring(DeblurrerMixin, MotionGuidedPreTrainedModel
     def size_multiple(self) -> tuple[int, int]:
         return (self.config.size_multiple, self.config.size_multiple)
 
-    def tile_margin(self, motion_given: bool) -> int:
+    @property
+    def tile_margin(self) -> int:
         if self.prior is None:
             return ESTIMATOR_MARGIN  # deconvolution and the coarsest level both reach far
         return max(ESTIMATOR_MARGIN, DEBLURRER_MARGIN * self.config.prior_scales[-1])

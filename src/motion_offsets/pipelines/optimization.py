@@ -84,21 +84,17 @@ class OptimizedNetworks:
         self.agree = agree
         trajectory = estimator.config.trajectory
         self._estimator = self._prepare(EstimatorCore(_fast_copy(estimator, dtype), uncertainty=True))
-        self._deblurrer: Callable[..., Tensor] | None = None
         self._own_estimator: Callable[..., Tensor] | None = None
-        self.wants_points = False
+        self._deblurrers: dict[str, Callable[..., Tensor]] = {}  # by the trajectory of the motion given
         if deblurrer is not None:
             own = deblurrer.own_estimator
-            config = estimator.config if own is None else own.config
-            self.wants_points = deblurrer.uses_motion
             copied = _fast_copy(deblurrer, dtype)
-            self._own_trajectory = config.trajectory
-            self._deblurrer = self._prepare(DeblurrerCore(copied, trajectory))
-            self._deblurrer_with_own = self._deblurrer
+            self._deblurrers[trajectory] = self._prepare(DeblurrerCore(copied, trajectory))
             if own is not None:
                 self._own_estimator = self._prepare(EstimatorCore(copied.own_estimator))
-                if config.trajectory != trajectory:
-                    self._deblurrer_with_own = self._prepare(DeblurrerCore(copied, config.trajectory))
+                if own.config.trajectory != trajectory:
+                    core = DeblurrerCore(copied, own.config.trajectory)
+                    self._deblurrers[own.config.trajectory] = self._prepare(core)
         kept = device.type == "cpu" and keep_freed_memory()
         self.report = OptimizationReport(
             str(device), str(dtype).removeprefix("torch."), True, bool(compiled), bool(self._graphs), kept
@@ -109,15 +105,15 @@ class OptimizedNetworks:
         estimated_maps`."""
         return self._estimator(pixel_values)
 
-    def deblur(self, pixel_values: Tensor, control_points: Tensor | None) -> Tensor:
-        """Sharp frames ``(B, 3, H, W)``, float32, not clamped; without points, by its own estimator."""
-        assert self._deblurrer is not None
-        if not self.wants_points:
-            return self._deblurrer(pixel_values)
-        if control_points is not None:
-            return self._deblurrer(pixel_values, control_points)
-        assert self._own_estimator is not None  # the pipeline has estimated, where the deblurrer cannot
-        return self._deblurrer_with_own(pixel_values, self._own_estimator(pixel_values))
+    def estimate_for_deblurrer(self, pixel_values: Tensor) -> Tensor:
+        """Control points ``(B, 2K, H, W)`` by the estimator that the deblurrer carries."""
+        assert self._own_estimator is not None
+        return self._own_estimator(pixel_values)
+
+    def deblur(self, pixel_values: Tensor, control_points: Tensor | None, trajectory: str) -> Tensor:
+        """Sharp frames ``(B, 3, H, W)``, float32, not clamped; a deblurrer that uses no motion is given none."""
+        inputs = [pixel_values] if control_points is None else [pixel_values, control_points]
+        return self._deblurrers[trajectory](*inputs)
 
     def _prepare(self, core: EstimatorCore | DeblurrerCore) -> Callable[..., Tensor]:
         return _Prepared(core, self._options, self._graphs)

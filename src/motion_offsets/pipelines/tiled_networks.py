@@ -14,8 +14,10 @@ from transformers import PreTrainedModel
 from ..errors import BadInputError
 from ..exposure.colour_means import keep_colour_means
 from ..exposure.deconvolution import deconvolve
+from ..exposure.octaves import estimate_in_octaves, sharpen_in_octaves
 from ..exposure.trajectories import align_time_to
 from ..models.cores import estimated_maps
+from ..models.modeling_etraj import EtrajModel
 from ..runtime.allocation import keep_freed_memory
 from ..runtime.memory import (
     DECONVOLUTION_BYTES,
@@ -58,22 +60,40 @@ class TiledNetworksMixin(ExposureMixin):
             far the ends of the paths are expected to be off; ``None`` if the estimator does not predict it.
         """
 
-        def motion(tile: Tensor) -> Tensor:
-            if self._fast is not None and dtype is None:
-                return self._fast.estimate(tile)
-            with _autocast(tile, dtype):
-                return estimated_maps(self.estimator, _network_input(tile, self.estimator))
-
+        fast = None if self._fast is None else self._fast.estimate
+        found = self._estimated_maps(self.estimator, fast, pixel_values, max_memory, dtype, on_tile)
         channels = 2 * self.estimator.config.num_control_points
+        return found[:, :channels], found[:, channels:] if self.estimator.config.predicts_uncertainty else None
+
+    def _estimated_maps(
+        self,
+        estimator: EtrajModel,
+        fast: Callable[[Tensor], Tensor] | None,
+        pixel_values: Tensor,
+        max_memory: float,
+        dtype: torch.dtype | None,
+        on_tile: Progress | None = None,
+    ) -> Tensor:
+        """What :func:`estimated_maps` gives, of photos of any size, by an estimator or its fast copy."""
+        channels, trajectory = 2 * estimator.config.num_control_points, estimator.config.trajectory
+
+        def motion(tile: Tensor) -> Tensor:
+            if fast is not None and dtype is None:
+                return fast(tile)
+            with _autocast(tile, dtype):
+                return estimated_maps(estimator, _network_input(tile, estimator))
 
         def agree(maps: Tensor, reference: Tensor) -> Tensor:
             # Two tiles may see one motion in opposite directions of time, and their mean would be no motion at all.
-            points = align_time_to(maps[:, :channels], reference[:, :channels], self.trajectory)
+            points = align_time_to(maps[:, :channels], reference[:, :channels], trajectory)
             return torch.cat([points, maps[:, channels:]], 1)
 
-        tile_pixels = _tile_pixels(pixel_values, max_memory, ESTIMATOR_BYTES)
-        found = run_tiled(motion, pixel_values, tile_pixels, self.estimator.tile_margin, on_tile, agree)
-        return found[:, :channels], found[:, channels:] if self.estimator.config.predicts_uncertainty else None
+        def tiled(photos: Tensor) -> Tensor:
+            most = _tile_pixels(photos, max_memory, ESTIMATOR_BYTES)
+            told = on_tile if photos.shape == pixel_values.shape else None
+            return run_tiled(motion, photos, most, estimator.tile_margin, told, agree)
+
+        return estimate_in_octaves(tiled, pixel_values, channels, trajectory)
 
     def estimate(self, pixel_values: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """The control points alone of :meth:`estimate_motion`, which takes the same arguments."""
@@ -91,28 +111,44 @@ class TiledNetworksMixin(ExposureMixin):
         """Sharp frames ``(B, 3, H, W)``, float32 in [0, 1], of photos ``(B, 3, H, W)``, whose mean colours they keep
         but for what leaves [0, 1].
 
-        A deblurrer that carries its own estimator, fine-tuned with it, finds the motion itself unless
-        ``control_points``, as :meth:`estimate` gives them, are handed over. One without must be given them.
+        Along long paths they are made in the reduced photo, see :mod:`motion_offsets.exposure.octaves`. A deblurrer
+        that carries its own estimator, fine-tuned with it, finds the motion by that unless ``control_points``, as
+        :meth:`estimate` gives them, are handed over.
         """
         deblurrer = self.deblurrer
         if deblurrer is None:
             raise BadInputError("this pipeline has no deblurrer; load one that has")
-        if not deblurrer.uses_motion:
-            control_points = None
-        elif control_points is None and deblurrer.own_estimator is None:
-            control_points = self.estimate(pixel_values, max_memory, dtype)
+        trajectory = self.trajectory
+        if deblurrer.uses_motion and control_points is None:
+            control_points, trajectory = self._motion_for_deblurrer(pixel_values, max_memory, dtype)
 
         def sharp(photo: Tensor, points: Tensor | None = None) -> Tensor:
             if self._fast is not None and dtype is None:
-                return self._fast.deblur(photo, points)
+                return self._fast.deblur(photo, points, trajectory)
             with _autocast(photo, dtype):
-                return deblurrer.sharpen(_network_input(photo, deblurrer), points, self.trajectory)
+                return deblurrer.sharpen(_network_input(photo, deblurrer), points, trajectory)
 
-        maps = [pixel_values] if control_points is None else [pixel_values, control_points]
-        margin = deblurrer.tile_margin(motion_given=control_points is not None)
-        most = _tile_pixels(pixel_values, max_memory, deblurrer.tile_bytes)
-        result = run_tiled(sharp, maps, most, margin, on_tile, alignment=deblurrer.tile_alignment)
+        def tiled(*maps: Tensor) -> Tensor:
+            most = _tile_pixels(maps[0], max_memory, deblurrer.tile_bytes)
+            told = on_tile if maps[0].shape == pixel_values.shape else None
+            return run_tiled(sharp, maps, most, deblurrer.tile_margin, told, alignment=deblurrer.tile_alignment)
+
+        if deblurrer.uses_motion and control_points is not None:
+            result = sharpen_in_octaves(tiled, pixel_values, control_points, trajectory)
+        else:
+            result = tiled(pixel_values)
         return keep_colour_means(pixel_values, result).clamp_(0, 1)
+
+    def _motion_for_deblurrer(
+        self, pixel_values: Tensor, max_memory: float, dtype: torch.dtype | None
+    ) -> tuple[Tensor, str]:
+        """Control points by the estimator that the deblurrer carries, else by the pipeline's, and their trajectory."""
+        own = self.deblurrer.own_estimator
+        if own is None:
+            return self.estimate(pixel_values, max_memory, dtype), self.trajectory
+        fast = None if self._fast is None else self._fast.estimate_for_deblurrer
+        maps = self._estimated_maps(own, fast, pixel_values, max_memory, dtype)
+        return maps[:, : 2 * own.config.num_control_points], own.config.trajectory
 
     def deconvolve(
         self,
