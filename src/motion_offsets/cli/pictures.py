@@ -59,7 +59,9 @@ def deblur(
         pixel_values = pipe.preprocess(str(photo))
         options: dict[str, Any] = {"method": method, "camera": camera, "max_memory": memory, "dtype": autocast}
         if refine:
-            found = pipe.answer(pixel_values, refine_steps=refine, on_step=on_step, **options).sharp
+            refined = pipe.answer(pixel_values, refine_steps=refine, on_step=on_step, **options).sharp
+            assert refined is not None  # neither method leaves it out
+            found = refined
         else:
             found = sharp_frames(pipe, pixel_values, on_step=on_step, **options)
         return pipe.post_process(found)[0]

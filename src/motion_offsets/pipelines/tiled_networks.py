@@ -88,8 +88,10 @@ class TiledNetworksMixin(ExposureMixin):
             points = align_time_to(maps[:, :channels], reference[:, :channels], trajectory)
             return torch.cat([points, maps[:, channels:]], 1)
 
+        # While a reduced photo is looked at, the whole one is held.
+        most = _tile_pixels(pixel_values, max_memory, ESTIMATOR_BYTES)
+
         def tiled(photos: Tensor) -> Tensor:
-            most = _tile_pixels(photos, max_memory, ESTIMATOR_BYTES)
             told = on_tile if photos.shape == pixel_values.shape else None
             return run_tiled(motion, photos, most, estimator.tile_margin, told, agree)
 
@@ -128,8 +130,10 @@ class TiledNetworksMixin(ExposureMixin):
             with _autocast(photo, dtype):
                 return deblurrer.sharpen(_network_input(photo, deblurrer), points, trajectory)
 
+        # While a reduced photo is looked at, the whole one is held.
+        most = _tile_pixels(pixel_values, max_memory, deblurrer.tile_bytes)
+
         def tiled(*maps: Tensor) -> Tensor:
-            most = _tile_pixels(maps[0], max_memory, deblurrer.tile_bytes)
             told = on_tile if maps[0].shape == pixel_values.shape else None
             return run_tiled(sharp, maps, most, deblurrer.tile_margin, told, alignment=deblurrer.tile_alignment)
 
