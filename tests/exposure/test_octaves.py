@@ -138,7 +138,9 @@ def test_a_large_photo_with_long_blur_gains(astronaut: Tensor) -> None:
     sharp = functional.interpolate(astronaut, size=(1280, 1280), mode="bicubic", align_corners=False).clamp(0, 1)
     points = straight(60.0, *sharp.shape[2:])
     photo = expose(sharp, points, trajectory_basis("quadratic", sample_times(61, torch.float32)))
-    found = pipe.estimate(photo)
+    steps: list[tuple[int, int]] = []
+    found = pipe.estimate(photo, on_tile=lambda done, total: steps.append((done, total)))
+    assert steps[0] == (0, 1)  # the reduced photo: of the whole one, nothing is done yet
     assert abs(float(path_lengths(found, "quadratic").median()) - 60) < 20
     frame = pipe.deblur(photo, found)
     errors = [float((image - sharp)[..., 96:-96, 96:-96].square().mean()) for image in (photo, frame)]

@@ -92,7 +92,7 @@ class TiledNetworksMixin(ExposureMixin):
         most = _tile_pixels(pixel_values, max_memory, ESTIMATOR_BYTES)
 
         def tiled(photos: Tensor) -> Tensor:
-            told = on_tile if photos.shape == pixel_values.shape else None
+            told = _told(on_tile, photos.shape == pixel_values.shape)
             return run_tiled(motion, photos, most, estimator.tile_margin, told, agree)
 
         return estimate_in_octaves(tiled, pixel_values, channels, trajectory)
@@ -134,7 +134,7 @@ class TiledNetworksMixin(ExposureMixin):
         most = _tile_pixels(pixel_values, max_memory, deblurrer.tile_bytes)
 
         def tiled(*maps: Tensor) -> Tensor:
-            told = on_tile if maps[0].shape == pixel_values.shape else None
+            told = _told(on_tile, maps[0].shape == pixel_values.shape)
             return run_tiled(sharp, maps, most, deblurrer.tile_margin, told, alignment=deblurrer.tile_alignment)
 
         if deblurrer.uses_motion and control_points is not None:
@@ -226,6 +226,11 @@ class TiledNetworksMixin(ExposureMixin):
     def tile_bytes(self) -> float:
         """Memory that the larger of the networks needs at its peak, bytes per pixel of a tile."""
         return ESTIMATOR_BYTES if self.deblurrer is None else max(ESTIMATOR_BYTES, self.deblurrer.tile_bytes)
+
+
+def _told(on_tile: Progress | None, is_whole: bool) -> Progress | None:
+    """What is called after the tiles of the whole photo, or of a reduced one: with these, its own have not begun."""
+    return on_tile if on_tile is None or is_whole else lambda done, total: on_tile(0, 1)
 
 
 def _tile_pixels(pixel_values: Tensor, max_memory: float, network_bytes: float) -> int:
