@@ -132,6 +132,17 @@ def test_long_motion_of_a_large_photo_is_found_in_the_reduced_one(
     torch.testing.assert_close(maps[:, 4:], torch.full((1, 1, 1200, 1601), 0.1 * length))
 
 
+def test_motion_is_brought_up_whole_where_its_direction_in_time_changes() -> None:
+    def torn(photos: Tensor) -> Tensor:
+        height, width = photos.shape[2:]
+        points = straight(40.0, height, width)
+        points[..., width // 2 :] = straight(40.0, height, width - width // 2, turned=True)
+        return points
+
+    found = estimate_in_octaves(torn, torch.rand(1, 3, 1200, 1600), 4, "quadratic")
+    torch.testing.assert_close(path_lengths(found, "quadratic"), torch.full((1, 1, 1200, 1600), 80.0))
+
+
 def test_a_large_photo_with_long_blur_gains(astronaut: Tensor) -> None:
     """The photo of 512x512 pixels enlarged to 1280x1280 and blurred over 60 pixels; the bundled networks."""
     pipe = BlurToVideoPipeline.from_pretrained("blur-to-video")

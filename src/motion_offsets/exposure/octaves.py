@@ -42,6 +42,8 @@ def estimate_in_octaves(
     if size.numel() <= USUAL_PIXELS:
         return estimate(photos)
     found = estimate_in_octaves(estimate, _reduced(photos), control_channels, trajectory)
+    # Between neighbours that run in opposite directions of time, no path can be interpolated.
+    found = torch.cat([align_time(found[:, :control_channels], trajectory), found[:, control_channels:]], 1)
     share = _brought_up(_share_of_reduced(2 * path_lengths(found[:, :control_channels], trajectory)), size)
     long = 2 * _brought_up(found, size)
     if share.min() == 1:
@@ -68,7 +70,7 @@ def sharpen_in_octaves(
     size = photos.shape[2:]
     if size.numel() <= USUAL_PIXELS:
         return sharpen(photos, control_points)
-    # Paths that run in opposite directions of time have no mean.
+    # Nor have such paths a mean.
     reduced_points = _reduced(align_time(control_points, trajectory)) / 2
     share = _share_of_reduced(2 * path_lengths(reduced_points, trajectory))
     if not share.any():
