@@ -158,6 +158,7 @@ PAIRS = ["--pairs", "nowhere", "--pairs_share"]
         (["--mixed_precision", "half"], "mixed_precision is 'half'"),
         (["--report_to", "paper"], "report_to is"),
         (["--freeze_estimator", "true"], "freeze_estimator is True and stage is estimator"),
+        (["--true_motion", "0.3"], "true_motion is 0.3 and stage is estimator"),
         (["--pixel_loss", "l1"], "pixel_loss is 'l1' and stage is estimator"),
         (["--freeze_network", "true"], "freeze_network is True, which trains the network of model context_widths"),
         (["--keep_of_start", "0.5"], "keep_of_start is 0.5 and start_from is not given"),
@@ -175,6 +176,11 @@ PAIRS = ["--pairs", "nowhere", "--pairs_share"]
         (
             [*DEBLURRER, *ESTIMATOR, "--model", "{motion_aware: false}"],
             "estimator is 'etraj-quadratic' and model motion",
+        ),
+        ([*DEBLURRER, *ESTIMATOR, "--true_motion", "0.3"], "true_motion is 0.3 and disturbed_motion 0.0; set model"),
+        (
+            [*DEBLURRER, *ESTIMATOR, "--true_motion", "0.6", "--disturbed_motion", "0.6"],
+            "true_motion is 0.6 and disturbed_motion 0.6; together they must be 1 at most",
         ),
         ([*DEBLURRER, "--start_from", "x", "--deconvolution_start", "true"], "deconvolution_start and start_from"),
     ],

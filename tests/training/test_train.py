@@ -125,6 +125,28 @@ def test_the_deblurrer_trains_with_an_estimator_and_grows(photos: Path, tmp_path
     torch.testing.assert_close(two.eval()(image).sharp, one.eval()(image).sharp, atol=2e-3, rtol=1e-2)
 
 
+def test_a_deblurrer_along_drawn_motion_resumes_to_the_same_weights(photos: Path, tmp_path: Path) -> None:
+    """Which crops are deblurred along true, disturbed, and estimated motion is drawn, and goes on as it was."""
+    EtrajModel(EtrajConfig(base_channels=4)).save_pretrained(tmp_path / "estimator")
+    drawn = ["--freeze_estimator", "true", "--true_motion", "0.4", "--disturbed_motion", "0.4"]
+    common = ["--stage", "deblurrer", "--images", str(photos), "--validation_images", str(photos), *TINY, *drawn]
+    common += ["--estimator", str(tmp_path / "estimator"), "--model", "{levels: [1], base_channels: 4}"]
+    common += ["--learning_rate", "1e-2", "--steps", "4", "--checkpoint_every", "2"]
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    run_here(*common, "--output_dir", str(whole))
+    shutil.copytree(whole / "checkpoints" / "step-0000002", broken / "checkpoints" / "step-0000002")
+    run_here(*common, "--output_dir", str(broken), "--resume", "true")
+    expected = load_file(whole / "model" / "model.safetensors")
+    for name, tensor in load_file(broken / "model" / "model.safetensors").items():
+        assert torch.equal(tensor, expected[name]), name
+    record = json.loads((whole / "model" / "training.json").read_text())
+    assert {"gain", "gain_with_true_motion"} <= record["validation"].keys()
+    # Along the estimates alone, the same crops teach something else.
+    run_here(*common, "--true_motion", "0", "--disturbed_motion", "0", "--output_dir", str(tmp_path / "estimated"))
+    estimated = load_file(tmp_path / "estimated" / "model" / "model.safetensors")
+    assert not all(torch.equal(tensor, expected[name]) for name, tensor in estimated.items())
+
+
 def test_keep_of_start_saves_a_model_halfway(photos: Path, tmp_path: Path) -> None:
     EtrajModel(EtrajConfig(base_channels=4, num_samples=5, ssim_weight=0.0)).save_pretrained(tmp_path / "start")
     common = ["--images", str(photos), *TINY, *ESTIMATOR, "--learning_rate", "0.01", "--steps", "1"]

@@ -27,8 +27,8 @@ TRACKERS = ("trackio", "tensorboard", "wandb")
 # Fields that the other stage has no use for: given there, they would be silently without effect.
 OF_ESTIMATOR = ("high_pass_start", "freeze_network", "flow_weight", "uncertainty_weight", "reblur_from", "ssim_from")
 OF_DEBLURRER = ("freeze_estimator", "deconvolution_start")
-OF_BOTH_DEBLURRERS = ("estimator", "pixel_loss", "frequency_weight")
-OF_MOTION_GUIDED = ("prior", "true_motion", "disturbed_motion")
+OF_BOTH_DEBLURRERS = ("estimator", "pixel_loss", "frequency_weight", "true_motion", "disturbed_motion")
+OF_MOTION_GUIDED = ("prior",)
 USELESS = {
     "estimator": OF_DEBLURRER + OF_BOTH_DEBLURRERS + OF_MOTION_GUIDED,
     "deblurrer": OF_ESTIMATOR + OF_MOTION_GUIDED,
@@ -133,10 +133,10 @@ class TrainingOptions:
         default=None, metadata={"help": "motion-guided: the MA-DMPHN whose frame deconvolution starts from"}
     )
     true_motion: float = field(
-        default=0.0, metadata={"help": "motion-guided: share of crops that are deblurred with their known motion"}
+        default=0.0, metadata={"help": "deblurrers: share of crops that are deblurred along their known motion"}
     )
     disturbed_motion: float = field(
-        default=0.0, metadata={"help": "motion-guided: share of crops whose known motion is disturbed first"}
+        default=0.0, metadata={"help": "deblurrers: share of crops whose known motion is disturbed first"}
     )
 
     log_every: int = field(default=50, metadata={"help": "steps between two lines of losses"})
@@ -208,6 +208,11 @@ class TrainingOptions:
                     f"{name} is {getattr(self, name)!r} and stage is {self.stage}, which has no use for it; leave it "
                     f"out, or set stage to {users}"
                 )
+        if self.true_motion + self.disturbed_motion > 1:
+            raise BadInputError(
+                f"true_motion is {self.true_motion} and disturbed_motion {self.disturbed_motion}; together they must "
+                "be 1 at most"
+            )
         if self.keep_of_start and not self.start_from:
             raise BadInputError(
                 f"keep_of_start is {self.keep_of_start} and start_from is not given; give both or none"
@@ -281,6 +286,12 @@ class TrainingOptions:
                 "estimator is not given; a motion-aware deblurrer needs a trained one: a folder, org/name on the Hub, "
                 "or a bundled name such as etraj-quadratic"
             )
+        if self.true_motion + self.disturbed_motion and not (config.motion_aware and self.freeze_estimator):
+            raise BadInputError(
+                f"true_motion is {self.true_motion} and disturbed_motion {self.disturbed_motion}; set model "
+                "motion_aware and freeze_estimator to true, or leave both out: no gradient reaches the estimator "
+                "through motion that is given"
+            )
         if self.deconvolution_start and self.start_from:
             raise BadInputError("deconvolution_start and start_from are both given; a run has one start")
 
@@ -289,11 +300,6 @@ class TrainingOptions:
             raise BadInputError(
                 "estimator is not given; a motion-guided deblurrer needs a trained one: a folder, org/name on the "
                 "Hub, or a bundled name such as etraj-quadratic"
-            )
-        if self.true_motion + self.disturbed_motion > 1:
-            raise BadInputError(
-                f"true_motion is {self.true_motion} and disturbed_motion {self.disturbed_motion}; together they must "
-                "be 1 at most"
             )
         if config.estimator_config is not None:
             raise BadInputError("model has an estimator_config; leave it out, the estimator is trained by itself")

@@ -156,6 +156,8 @@ class Run:
             batch_size=options.batch_size,
             num_workers=options.data_workers,
             worker_init_fn=leave_signals_alone,
+            # Of its own: starting to read takes nothing from the one that decides in training and is in checkpoints.
+            generator=torch.Generator().manual_seed(options.seed),
         )
         return iter(self.accelerator.prepare(loader))
 

@@ -34,6 +34,7 @@ from ..models.etraj_scales import ScaleEstimate
 from ..models.modeling_etraj import EtrajModel
 from ..models.modeling_ma_dmphn import MaDmphnForImageDeblurring
 from ..visualization.paths import draw_trajectories
+from .given_motion import control_points_from_ends, draw_motion
 from .motion_losses import known_motion_loss, uncertainty_loss
 from .options import TrainingOptions
 from .starts import (
@@ -292,7 +293,11 @@ def _drawn(blurred: Tensor, model: EtrajModel, control_points: Tensor) -> Tensor
 
 
 class DeblurrerStage(_CropStage):
-    """Mean squared or absolute error (and, if asked, L1 between spectra), offsets from the model's own estimator."""
+    """Mean squared or absolute error (and, if asked, L1 between spectra), offsets from the model's own estimator.
+
+    With ``true_motion`` or ``disturbed_motion``, :func:`~motion_offsets.training.given_motion.draw_motion` draws the
+    motion of each crop.
+    """
 
     model: MaDmphnForImageDeblurring
     best_figure = "deblur_psnr"
@@ -316,6 +321,7 @@ class DeblurrerStage(_CropStage):
             start_by_deconvolution(self.model)
         if self.model.estimator is not None and options.freeze_estimator:
             self.model.estimator.requires_grad_(False)
+        self.draws_motion = options.true_motion + options.disturbed_motion > 0
         self.model.train()
 
     def loss(
@@ -323,8 +329,14 @@ class DeblurrerStage(_CropStage):
     ) -> LossAndTerms:
         margin = (batch["sharp"].shape[-1] - batch["blurred"].shape[-1]) // 2
         sharp = functional.pad(batch["sharp"], (-margin,) * 4)
+        blurred = batch["blurred"].contiguous(memory_format=torch.channels_last)
+        offsets = None
         with accelerator.autocast():
-            output = model(batch["blurred"].contiguous(memory_format=torch.channels_last), sharp)
+            if self.draws_motion:
+                estimator = self._estimator()
+                points = draw_motion(self.options, estimator, blurred, batch["ends"], batch["known"])
+                offsets = estimator.offsets_at(points, self.model.config.tap_times)
+            output = model(blurred, sharp, offsets)
         losses = dict(output.losses)
         loss = output.loss
         if self.options.pixel_loss == "l1":
@@ -341,12 +353,24 @@ class DeblurrerStage(_CropStage):
         rows: list[dict[str, Tensor]] = []
         pictures: dict[str, Tensor] = {}
         for case in self.cases():
-            deblurred = model(case.blurred.to(model.device)).sharp.cpu().clamp(0, 1)
+            photo = case.blurred.to(model.device)
+            deblurred = model(photo).sharp.cpu().clamp(0, 1)
             if not rows:
                 pictures = {"blurred": case.blurred[0], "deblurred": deblurred[0], "sharp": case.sharp[0]}
-            reached = psnr(deblurred, case.sharp)
-            rows.append({"deblur_psnr": reached, "gain": reached - psnr(case.blurred, case.sharp)})
+            blurred_psnr, reached = psnr(case.blurred, case.sharp), psnr(deblurred, case.sharp)
+            row = {"deblur_psnr": reached, "gain": reached - blurred_psnr}
+            if self.draws_motion and case.flow is not None:
+                ends = torch.stack([-case.flow / 2, case.flow / 2], 1)
+                truth = control_points_from_ends(ends, self._estimator().config.trajectory).to(model.device)
+                offsets = self._estimator().offsets_at(truth, model.config.tap_times)
+                known = model(photo, motion_offsets=offsets).sharp.cpu().clamp(0, 1)
+                row["gain_with_true_motion"] = psnr(known, case.sharp) - blurred_psnr
+            rows.append(row)
         return Validation(_means(rows), pictures)
+
+    def _estimator(self) -> EtrajModel:
+        assert self.model.estimator is not None  # options with given motion have one
+        return self.model.estimator
 
 
 def _require_same_estimator(options: TrainingOptions, wanted: dict | None, found: EtrajConfig) -> None:
