@@ -67,6 +67,7 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=640)
     parser.add_argument("--height", type=int, default=480)
     parser.add_argument("--frames", type=int, default=15)
+    parser.add_argument("--refine", type=int, default=0, help="steps of each fit of the motion; 40 in the commands")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--batch-size", type=int, default=None)
     parser.add_argument("--device", default="auto")
@@ -79,7 +80,7 @@ def main() -> None:
     device = pick_device(arguments.device)
     dtype = pick_dtype(arguments.dtype, device)
     pipe = BlurToVideoPipeline.from_pretrained("blur-to-video").to(device)
-    settings = ExtractionSettings(times=frame_times(arguments.frames), dtype=dtype)
+    settings = ExtractionSettings(times=frame_times(arguments.frames), refine_steps=arguments.refine, dtype=dtype)
     with tempfile.TemporaryDirectory() as name:
         folder, numbers = Path(name), count()
         photos = Path(arguments.images or folder / "photos")

@@ -63,7 +63,9 @@ def measure(folder: Path, megapixels: float, arguments: argparse.Namespace) -> d
         torch.set_num_threads(arguments.threads)
     keep_freed_memory()  # as the command line does
     memory = parse_memory(arguments.max_memory)
-    settings = ExtractionSettings(times=frame_times(arguments.frames), max_memory=memory)
+    settings = ExtractionSettings(
+        times=frame_times(arguments.frames), refine_steps=arguments.refine, max_memory=memory
+    )
     pipe = BlurToVideoPipeline.from_pretrained("blur-to-video")
     extract_photo(pipe, folder / "warm-up.png", folder / "warm-up", settings, lambda *step: None)
     before = peak_mb()
@@ -109,6 +111,7 @@ def main() -> None:
     parser.add_argument("--all", action="store_true", help="100 megapixels, too")
     parser.add_argument("--sizes", type=float, nargs="*", choices=SIZES, help="these instead")
     parser.add_argument("--frames", type=int, default=15)
+    parser.add_argument("--refine", type=int, default=0, help="steps of each fit of the motion; 40 in the commands")
     parser.add_argument("--max-memory", default="12GB")
     parser.add_argument("--threads", type=int, default=None, help="default: as many as torch takes")
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
@@ -123,7 +126,7 @@ def main() -> None:
     if arguments.measure:
         print(json.dumps(measure(arguments.folder, arguments.measure, arguments)))
         return
-    passed = ["--frames", arguments.frames, "--max-memory", arguments.max_memory]
+    passed = ["--frames", arguments.frames, "--max-memory", arguments.max_memory, "--refine", arguments.refine]
     passed += ["--threads", arguments.threads] if arguments.threads else []
     rows = []
     for size in arguments.sizes or (*USUAL, *([100] if arguments.all else [])):

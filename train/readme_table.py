@@ -1,6 +1,6 @@
 """Fill the README's table of figures from the results of ``evaluate``: ``python train/readme_table.py``.
 
-Rows: doing nothing, the deblurrer of the bundled pipeline, the same with the motion fitted to each photo, and
+Rows: doing nothing, the deblurrer of the bundled pipeline with the motion fitted to each photo, the same without, and
 everything in ``results/`` that was measured on the same images under another deblurrer's name.
 """
 
@@ -13,7 +13,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 README, MODELS, RESULTS = ROOT / "README.md", ROOT / "hub" / "models", ROOT / "train" / "results"
 BEGIN, END = "<!-- figures -->\n", "<!-- /figures -->\n"
-# Our own results with the motion fitted to each photo: the second of our rows.
+# Our own results with the motion fitted to each photo, as in every command: the first of our rows.
 REFINED = "refined"
 NAMES = {
     "map": "deconvolution along our motion",
@@ -56,9 +56,8 @@ def table() -> str:
     measured = results_of(ours)
     header = ["", *(f"{column}, `{benchmark}`" for benchmark, columns in COLUMNS.items() for column in columns)]
     rows = [header, ["---", *["---:"] * (len(header) - 1)], _row("the blurred photo as it is", measured, True)]
-    rows.append(_row(f"**`{ours}`** (ours)", measured))
-    if REFINED in peers:
-        rows.append(_row(f"**`{ours}`**, `--refine 40`", results_of(REFINED)))
+    rows.append(_row(f"**`{ours}`** (ours)", results_of(REFINED)))
+    rows.append(_row(f"`{ours}`, `--refine 0`", measured))
     rows += [_row(NAMES.get(peer, f"`{peer}`"), results_of(peer)) for peer in sorted(peers - {REFINED, ours})]
     return "".join("| " + " | ".join(row) + " |\n" for row in rows)
 

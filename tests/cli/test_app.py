@@ -35,7 +35,7 @@ def extract(models: Path, out: Path, *arguments: object) -> Result:
 
 
 def test_extract_writes_everything(models: Path, photo: Path, tmp_path: Path) -> None:
-    result = extract(models, tmp_path / "out", photo, "--frames", 4, "--fps", 10, "--gif", "--webp")
+    result = extract(models, tmp_path / "out", photo, "--frames", 4, "--fps", 10, "--gif", "--webp", "--refine", 0)
     assert result.exit_code == 0, result.output
     folder = tmp_path / "out" / "clock"
     report = json.loads((folder / "report.json").read_text())
@@ -134,7 +134,9 @@ def test_batch_goes_on_after_a_failed_photo(models: Path, photo: Path, tmp_path:
 
 def test_refined_and_safe_answers_are_told_apart(models: Path, photo: Path, tmp_path: Path) -> None:
     again = ("--resume", "--frames", 2)
-    for options, safe, steps in (((), False, 0), (("--safe",), True, 0), (("--refine", 1), False, 1)):
+    unrefined = ("--refine", 0)
+    kinds = (((), False, 40), (unrefined, False, 0), ((*unrefined, "--safe"), True, 0), (("--refine", 1), False, 1))
+    for options, safe, steps in kinds:
         result = extract(models, tmp_path, photo, *options, *again)
         assert result.exit_code == 0, result.output
         assert "already done" not in result.output
@@ -243,7 +245,7 @@ def test_deblur_and_trajectories(models: Path, photo: Path, tmp_path: Path) -> N
 
 
 def test_reblur_uses_the_saved_motion(models: Path, photo: Path, tmp_path: Path) -> None:
-    extract(models, tmp_path / "out", photo, "--frames", 2)
+    extract(models, tmp_path / "out", photo, "--frames", 2, "--refine", 0)
     motion = tmp_path / "out" / "clock" / "motion_offsets.npz"
     assert run("reblur", photo, "--offsets", motion, "-o", tmp_path / "blurred.png").exit_code == 0
     pixels = np.asarray(Image.open(photo), dtype=np.float64)

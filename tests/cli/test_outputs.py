@@ -20,7 +20,7 @@ FIELDS_OF_REPORT = {
     "camera": "coefficients explained focal_length_35mm mode moved path_pixels rotation_degrees scale times used",
     "consistency": "blur doubtful explained mean_offset_length reblur_psnr sharpness_gain unchanged",
     "models": "deblurrer model",
-    "seconds": "clip consistency load motion pictures sharp_frame",
+    "seconds": "clip consistency load motion pictures refinement sharp_frame",
     "versions": "diffusers motion-offsets numba torch transformers",
 }
 WRITTEN: dict[str, Any] = {

@@ -19,6 +19,7 @@ from motion_offsets import (
 )
 from motion_offsets.errors import BadInputError
 from motion_offsets.evaluation.report.contact_sheet import compare_photo
+from motion_offsets.exposure.refine_steps import REFINE_STEPS
 from motion_offsets.exposure.trajectories import align_time, samples_needed
 from motion_offsets.pipelines.answer import sharp_frames
 
@@ -43,7 +44,7 @@ def test_a_contact_sheet_shows_the_sharp_frame_of_an_answer(tmp_path: Path, gene
     pipe = BlurToVideoPipeline(estimator, random_model(MaDmphnConfig(base_channels=4)))
     pipe.camera = "only"
     photo = pipe.preprocess(pixels)
-    sharp = pipe.answer(photo).sharp
+    sharp = pipe.answer(photo, refine_steps=REFINE_STEPS).sharp
     assert sharp is not None
     assert (pipe.deblur(photo) - sharp).abs().max() > 0.01, "the camera's motion makes no difference here"
     shown = compare_photo({"sharp": pipe}, tmp_path / "photo.png").whole[1][1]

@@ -59,7 +59,7 @@ def photo(height: int = 48, width: int = 64, seed: int = 0) -> Tensor:
 
 def test_frames_are_the_photo_moved_along_the_motion(pipe: BlurToVideoPipeline) -> None:
     image = photo()
-    result = pipe(image, num_frames=5, output_type="pt")
+    result = pipe(image, num_frames=5, refine_steps=0, output_type="pt")
     columns = torch.arange(64)
     # t = -1, -0.5, 0, 0.5, 1: the frame at p is the sharp frame at p + (4t, 0), borders repeated.
     for frame, shift in zip(result.frames[0], (-4, -2, 0, 2, 4), strict=True):
@@ -86,7 +86,7 @@ def test_too_few_frames_are_refused(pipe: BlurToVideoPipeline, count: object) ->
 
 def test_timestamps_replace_the_number_of_frames(pipe: BlurToVideoPipeline) -> None:
     image = photo()
-    frames = pipe(image, timestamps=[0.25, 0], output_type="pt").frames[0]
+    frames = pipe(image, timestamps=[0.25, 0], refine_steps=0, output_type="pt").frames[0]
     torch.testing.assert_close(frames[0], image[:, :, (torch.arange(64) + 1).clamp(0, 63)])
     assert torch.equal(frames[1], image)
 
@@ -147,12 +147,12 @@ def test_consistency_of_a_true_answer_and_of_doing_nothing(astronaut: Tensor) ->
     sharp = astronaut[..., :192, 160:384].contiguous()
     motion = torch.tensor((-12.0, 0.0, 12.0, 0.0)).view(1, 4, 1, 1).expand(1, 4, 192, 224).contiguous()
     blurred = create_blur(sharp, offsets_at(motion, sample_times(25), "quadratic"))  # 24 pixels long
-    true = pipe(blurred, num_frames=2, sharp_image=sharp, output_type="pt").consistency[0]
+    true = pipe(blurred, num_frames=2, sharp_image=sharp, refine_steps=0, output_type="pt").consistency[0]
     assert true.reblur_psnr == 100
     assert true.mean_offset_length == pytest.approx(12 * 8 / 15)  # mean of |12t| over the 15 samples
     assert true.sharpness_gain > 1.5
     assert not true.unchanged
-    idle = pipe(blurred, num_frames=2, output_type="pt").consistency[0]
+    idle = pipe(blurred, num_frames=2, refine_steps=0, output_type="pt").consistency[0]
     assert idle.sharpness_gain == pytest.approx(1)
     assert idle.unchanged
     assert dict(idle)["unchanged"] is True
@@ -180,7 +180,9 @@ def test_safe_takes_back_what_the_motion_does_not_explain(astronaut: Tensor) -> 
     wrong = (image + 0.3 * (image - image.roll(4, 2))).clamp(0, 1)
     pipe = BlurToVideoPipeline(estimator_of(RIGHT))
     pipe.set_progress_bar_config(disable=True)
-    plain, safe = (pipe(image, 3, sharp_image=wrong, safe=kept, output_type="pt") for kept in (False, True))
+    plain, safe = (
+        pipe(image, 3, sharp_image=wrong, refine_steps=0, safe=kept, output_type="pt") for kept in (False, True)
+    )
     assert plain.consistency[0].doubtful
     assert (safe.sharp[0] - image).abs().mean() < 0.4 * (plain.sharp[0] - image).abs().mean()
     assert torch.equal(safe.frames[0][1], safe.sharp[0])
@@ -219,12 +221,12 @@ def test_deblurrer_with_estimator_uses_its_own_unless_asked() -> None:
     pipe = BlurToVideoPipeline(estimator_of((-40.0, 0.0, 40.0, 0.0)), deblurrer)
     pipe.set_progress_bar_config(disable=True)
     image = photo()
-    own = pipe(image, num_frames=2, output_type="pt").sharp[0]
+    own = pipe(image, num_frames=2, refine_steps=0, output_type="pt").sharp[0]
     with torch.inference_mode():
         made = deblurrer(image[None]).sharp[0]
     kept = made + image.mean((1, 2), keepdim=True) - made.mean((1, 2), keepdim=True)
     torch.testing.assert_close(own, kept.clamp(0, 1))
-    shared = pipe(image, num_frames=2, output_type="pt", share_offsets=True).sharp[0]
+    shared = pipe(image, num_frames=2, refine_steps=0, output_type="pt", share_offsets=True).sharp[0]
     assert not torch.equal(own, shared)
 
 
@@ -331,13 +333,13 @@ def test_the_camera_s_motion_is_followed_where_nothing_is_textured_unless_it_is_
     pipe: BlurToVideoPipeline,
 ) -> None:
     flat = torch.full((3, 48, 64), 0.5)
-    followed = pipe([flat, photo()], num_frames=2)
+    followed = pipe([flat, photo()], num_frames=2, refine_steps=0)
     assert followed.control_points[0].abs().max() == 0
     assert not followed.cameras[0].moved
     assert followed.cameras[1].moved
     assert followed.cameras[1].explained == pytest.approx(1)
     assert followed.cameras[1].path([1.0])[0].abs().tolist() == pytest.approx([4, 0], abs=1e-4)
-    as_estimated = pipe(flat, num_frames=2, camera="off")
+    as_estimated = pipe(flat, num_frames=2, camera="off", refine_steps=0)
     assert as_estimated.cameras == [None]
     assert as_estimated.control_points[0].abs().amax((1, 2)).tolist() == [4, 0, 4, 0]
     pipe.camera = "off"

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import BadInputError
+from ..exposure.refine_steps import REFINE_STEPS
 from ..io.atomic import check_output_folder
 from ..io.path_names import as_path
 from ..io.photo_files import find_photos
 from ..models.hub import DEFAULT_ESTIMATOR
 from ..runtime.memory import parse_memory
-from .arguments import check_not_photos, prepare
-from .options import Debug, Device, Dtype, MaxMemory, Model, Photos
+from .arguments import check_not_photos, check_refine, prepare
+from .options import Debug, Device, Dtype, MaxMemory, Model, Photos, Refine
 from .reporting import for_each, say, tell_passed_over
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ def compare(
         str, typer.Option("--output", "-o", metavar="SHEET", help="Contact sheet to write, PNG or JPEG.")
     ],
     model: Model = DEFAULT_ESTIMATOR,
+    refine: Refine = REFINE_STEPS,
     device: Device = "auto",
     dtype: Dtype = "auto",
     max_memory: MaxMemory = "4GB",
@@ -51,6 +53,7 @@ def compare(
         )
     if len(found) > MOST_PHOTOS:
         raise BadInputError(f"{len(found)} photos do not fit on one sheet; give at most {MOST_PHOTOS}")
+    check_refine(refine)
     labels = sheet_labels(deblurrer)
     check_not_photos([target], found)
     check_output_folder(target.parent)
@@ -69,7 +72,7 @@ def compare(
     compared: list[ComparedPhoto] = []
 
     def work(index: int, photo: Path) -> None:
-        one = compare_photo(pipelines, photo, memory, autocast)
+        one = compare_photo(pipelines, photo, memory, autocast, refine)
         compared.append(one)
         say(f"{photo}: " + ", ".join(f"{name} {seconds:.1f} s" for name, seconds in one.seconds.items()))
 

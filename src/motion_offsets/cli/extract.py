@@ -13,6 +13,7 @@ import typer
 
 from ..errors import BadInputError, counted
 from ..exposure.camera_modes import AUTO, check_camera_mode
+from ..exposure.refine_steps import REFINE_STEPS
 from ..io.atomic import check_output_folder
 from ..io.path_names import as_path
 from ..models.hub import DEFAULT_ESTIMATOR
@@ -149,7 +150,7 @@ def extract(
     device: Device = "auto",
     dtype: Dtype = "auto",
     max_memory: MaxMemory = "4GB",
-    refine: Refine = 0,
+    refine: Refine = REFINE_STEPS,
     camera: Camera = AUTO,
     safe: Annotated[bool, typer.Option("--safe", help="Keep only changes that the motion explains.")] = False,
     split: Annotated[str | None, typer.Option(help="Split of the data set; by default train.")] = None,

@@ -56,7 +56,8 @@ Camera = Annotated[
 
 
 Refine = Annotated[
-    int, typer.Option(metavar="STEPS", help="Fit motion and frame to each photo; steps per fit, such as 40.")
+    int,
+    typer.Option(metavar="STEPS", help="Steps of each fit of motion and frame to the photo; 0: do not fit, faster."),
 ]
 
 

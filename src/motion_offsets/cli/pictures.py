@@ -11,6 +11,7 @@ import typer
 
 from ..errors import BadInputError
 from ..exposure.camera_modes import AUTO, check_camera_mode
+from ..exposure.refine_steps import REFINE_STEPS
 from ..io.atomic import check_output_folder
 from ..io.path_names import as_path
 from ..io.photo_files import find_photos
@@ -37,7 +38,7 @@ def deblur(
     method: Annotated[
         str, typer.Option(help="network, or map for deconvolution along the estimated motion, without a network.")
     ] = "network",
-    refine: Refine = 0,
+    refine: Refine = REFINE_STEPS,
     camera: Camera = AUTO,
     device: Device = "auto",
     dtype: Dtype = "auto",
@@ -57,13 +58,8 @@ def deblur(
         from ..pipelines.answer import sharp_frames
 
         pixel_values = pipe.preprocess(str(photo))
-        options: dict[str, Any] = {"method": method, "camera": camera, "max_memory": memory, "dtype": autocast}
-        if refine:
-            refined = pipe.answer(pixel_values, refine_steps=refine, on_step=on_step, **options).sharp
-            assert refined is not None  # neither method leaves it out
-            found = refined
-        else:
-            found = sharp_frames(pipe, pixel_values, on_step=on_step, **options)
+        options: dict[str, Any] = {"camera": camera, "max_memory": memory, "dtype": autocast, "on_step": on_step}
+        found = sharp_frames(pipe, pixel_values, method=method, refine_steps=refine, **options)
         return pipe.post_process(found)[0]
 
     _make_pictures(

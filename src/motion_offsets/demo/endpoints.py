@@ -7,12 +7,13 @@ from typing import Any
 
 import gradio as gr
 
+from ..exposure.refine_steps import REFINE_STEPS
 from . import rendering, words
 from .faults import plainly
 from .networks import find, find_motion
 from .photos import metadata_of
 from .rendering import ClipSettings
-from .service import FIRST_DENSITY, REFINE_STEPS, Service
+from .service import FIRST_DENSITY, Service
 
 
 class Endpoints:
@@ -42,9 +43,9 @@ class Endpoints:
     ) -> tuple[Any, ...]:
         """Recover what moved while the shutter of a motion-blurred photo was open: a slow-motion clip, the sharp
         frame, the motion drawn over the photo, the motion as numbers, and a report that says how far to trust it.
-        With refine, the motion is fitted to the photo, which is slower; with safe, the sharp frame keeps only changes
-        that the motion explains; with location, it tells where the photo was taken, if the photo does. Model and
-        deblurrer are names that the service offers; a wrong name is answered with the list."""
+        With refine, motion and sharp frame are fitted to the photo; without, it is faster. With safe, the sharp frame
+        keeps only changes that the motion explains; with location, it tells where the photo was taken, if the photo
+        does. Model and deblurrer are names that the service offers; a wrong name is answered with the list."""
         service = self._service
         settings = ClipSettings(frames, fps, bool(back_and_forth))
         settings.check(service.limits)

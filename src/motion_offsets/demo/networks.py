@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from ..errors import BadInputError
+from ..exposure.refine_steps import REFINE_STEPS
 from ..io.motion_files import as_half
 from ..models.hub import DEFAULT_DEBLURRER, DEFAULT_ESTIMATOR, bundled_models
 from ..models.registry import deblurrer_class, load_deblurrer, load_estimator
@@ -113,7 +114,7 @@ def find(
     model: str,
     photo: np.ndarray,
     memory: float,
-    refine_steps: int = 0,
+    refine_steps: int = REFINE_STEPS,
     safe: bool = False,
     deblurrer: str | None = None,
 ) -> Answer:

@@ -69,7 +69,7 @@ def build(service: Service) -> gr.Blocks:
                         elem_id="mo-deblurrer",
                     )
                     detail = gr.Radio(text.detail_choices(limits), value=0, label=text.DETAIL, elem_id="mo-detail")
-                    refine = gr.Checkbox(False, label=text.REFINE, elem_id="mo-refine")
+                    refine = gr.Checkbox(True, label=text.REFINE, elem_id="mo-refine")
                     safe = gr.Checkbox(False, label=text.SAFE, elem_id="mo-safe")
             with gr.Column(scale=3, min_width=280, elem_id="mo-answer"):
                 working = gr.HTML(elem_id="mo-working", visible=False)
@@ -261,7 +261,7 @@ def _add_api(service: Service, networks: dict[str, Any]) -> None:
         detail = gr.Number(0, precision=0, label="detail")
         density = gr.Number(FIRST_DENSITY, label="density")
         model = gr.Textbox(service.default_model, label="model")
-        refine, safe = gr.Checkbox(False, label="refine"), gr.Checkbox(False, label="safe")
+        refine, safe = gr.Checkbox(True, label="refine"), gr.Checkbox(False, label="safe")
         location = gr.Checkbox(False, label="location")
         deblurrer = gr.Textbox(next(iter(service.deblurrers)), label="deblurrer")
         report, clip = gr.JSON(label="report"), gr.Video(label="clip", interactive=False)

@@ -18,6 +18,7 @@ from gradio import utils
 from PIL import Image
 
 from ..errors import BadInputError
+from ..exposure.refine_steps import REFINE_STEPS
 from ..runtime.allocation import give_back_free_memory
 from ..runtime.devices import pick_device
 from . import rendering, text, words
@@ -33,7 +34,6 @@ from .photos import browsers_show, metadata_of, open_photo
 from .rendering import ClipSettings, Workplace
 
 FIRST_DENSITY = 1.0
-REFINE_STEPS = 40
 SWEEP_SECONDS = 300
 REST_SECONDS = 10
 EXAMPLE_PHOTO = "blurred.png"

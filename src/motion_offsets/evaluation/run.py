@@ -19,7 +19,7 @@ from transformers.utils import SAFE_WEIGHTS_NAME, cached_file
 
 from ..errors import BadInputError
 from ..exposure.camera_modes import AUTO, check_camera_mode
-from ..exposure.refinement import check_refine_steps
+from ..exposure.refine_steps import check_refine_steps
 from ..io.atomic import whole_file
 from ..models.hub import DEFAULT_DEBLURRER, DEFAULT_ESTIMATOR, is_pipeline, pipeline_components, resolve_name
 from ..pipelines.from_names import load_pipeline

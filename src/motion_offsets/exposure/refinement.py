@@ -14,20 +14,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ..errors import BadInputError
 from .blur import expose
+from .refine_steps import check_refine_steps
 
 CELL = 8  # pixels of the working size from one value of the correction to the next
 WORKING_PIXELS = 500_000  # larger photos are refined at this size
 LEARNING_RATE = 0.2  # pixels of the working size
 LENGTH_WEIGHT = 0.02  # of the lost length in pixels beside the mean absolute difference of the images
-
-
-def check_refine_steps(steps: int) -> int:
-    """Return ``steps``; :class:`BadInputError` if it is not a number of steps."""
-    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 0:
-        raise BadInputError(f"refine_steps is {steps!r}; give a whole number of steps such as 15, or 0 for none")
-    return steps
 
 
 def working_scale(height: int, width: int) -> float:

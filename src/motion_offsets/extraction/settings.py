@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from ..exposure.camera_modes import AUTO
+from ..exposure.refine_steps import REFINE_STEPS
 from ..pipelines.answer import OnStep as OnStep
 from ..runtime.memory import DEFAULT_MAX_MEMORY
 
@@ -33,7 +34,7 @@ class ExtractionSettings:
     fps: float = 15
     animations: tuple[str, ...] = ()
     max_memory: float = DEFAULT_MAX_MEMORY
-    refine_steps: int = 0
+    refine_steps: int = REFINE_STEPS
     safe: bool = False
     camera: str = AUTO
     dtype: torch.dtype | None = None

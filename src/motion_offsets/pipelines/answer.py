@@ -6,7 +6,6 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -18,7 +17,7 @@ from ..exposure.camera import CameraFit, follow_camera
 from ..exposure.camera_fit import fit_camera
 from ..exposure.camera_modes import OFF, check_camera_mode
 from ..exposure.consistency import Consistency
-from ..exposure.refinement import check_refine_steps
+from ..exposure.refine_steps import check_refine_steps
 from ..exposure.trajectories import align_time
 from ..models.configuration_etraj import MIN_SIDE
 from ..runtime.memory import DEFAULT_MAX_MEMORY
@@ -173,14 +172,21 @@ def _refined(
 
     One by one: together, all photos would be exposed with the samples of the longest path among them.
     """
-    total, done = steps * len(pixel_values) * (1 if sharpen is None else FITS), count(1)
+    each = steps * (1 if sharpen is None else FITS)
+    total, done = each * len(pixel_values), 0
     on_step(REFINEMENT, 0, total)
 
+    def reached(step: int) -> None:
+        nonlocal done
+        done = step
+        on_step(REFINEMENT, done, total)
+
     def stepped() -> None:
-        on_step(REFINEMENT, next(done), total)
+        reached(done + 1)
 
     motions, frames = [], []
-    for photo, frame, motion in zip(pixel_values.split(1), sharp.split(1), points.split(1), strict=True):
+    photos = zip(pixel_values.split(1), sharp.split(1), points.split(1), strict=True)
+    for number, (photo, frame, motion) in enumerate(photos, 1):
         if sharpen is None:
             motions.append(pipe.refine(photo, frame, motion, steps, stepped))
             frames.append(frame)
@@ -191,6 +197,8 @@ def _refined(
             )
             motions.append(found.control_points)
             frames.append(frame if found.of_frame is motion else sharpen(photo, found.of_frame))
+        if done < number * each:  # a photo that is left as it is takes no step
+            reached(number * each)
     return (motions[0], frames[0]) if len(motions) == 1 else (torch.cat(motions), torch.cat(frames))
 
 
@@ -209,14 +217,21 @@ def sharp_frames(
     pixel_values: Tensor,
     *,
     method: str = NETWORK,
+    refine_steps: int = 0,
     camera: str | None = None,
     max_memory: float = DEFAULT_MAX_MEMORY,
     dtype: torch.dtype | None = None,
     on_step: OnStep | None = None,
 ) -> Tensor:
-    """The sharp frames ``(B, 3, H, W)`` of :func:`answer` alone: the motion is found only where they need it."""
+    """The sharp frames ``(B, 3, H, W)`` of :func:`answer` alone: the motion is found and fitted only where they need
+    it."""
     if method not in (NETWORK, DECONVOLUTION):
         raise BadInputError(f"method is {method!r}; sharp frames are made by {NETWORK} or {DECONVOLUTION}")
+    if check_refine_steps(refine_steps) and _along_motion(pipe, method, max_memory, dtype) is not None:
+        options: dict[str, Any] = {"camera": camera, "max_memory": max_memory, "dtype": dtype, "on_step": on_step}
+        refined = answer(pipe, pixel_values, method=method, refine_steps=refine_steps, **options).sharp
+        assert refined is not None  # neither method leaves it out
+        return refined
     on_step = on_step or _silent
     on_tile, deblurrer = partial(on_step, SHARP_FRAME), pipe.deblurrer
     if method == DECONVOLUTION:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..errors import BadInputError, counted
 from ..exposure.camera_modes import AUTO, check_camera_mode
-from ..exposure.refinement import check_refine_steps
+from ..exposure.refine_steps import REFINE_STEPS, check_refine_steps
 from ..exposure.trajectories import check_timestamps, offsets_at
 from ..models.hub import plain_errors, resolve_name, snapshot
 from ..models.hub_errors import PushToHubMixin, hub_errors
@@ -114,7 +114,7 @@ class BlurToVideoPipeline(TiledNetworksMixin, PushToHubMixin, DiffusionPipeline)
         sharp_image: Any = None,
         output_type: str = "pil",
         share_offsets: bool = False,
-        refine_steps: int = 0,
+        refine_steps: int = REFINE_STEPS,
         safe: bool = False,
         camera: str | None = None,
         max_memory: float = DEFAULT_MAX_MEMORY,
@@ -131,9 +131,10 @@ class BlurToVideoPipeline(TiledNetworksMixin, PushToHubMixin, DiffusionPipeline)
             sharp_image: the sharp frames from any other deblurrer, one per photo and of its size.
             output_type: ``"pil"``, ``"np"`` or ``"pt"``.
             share_offsets: hand the estimator's offsets to the deblurrer even if it carries another estimator.
-            refine_steps: number of steps, such as 40, of each fit of the motion to the photo once there is a sharp
-                frame, which is then made again; see :mod:`motion_offsets.exposure.blind_refinement`, or, with
-                ``sharp_image`` or a deblurrer that uses no motion, :mod:`motion_offsets.exposure.refinement`.
+            refine_steps: number of steps of each fit of the motion to the photo once there is a sharp frame, which is
+                then made again; 0 for none, which is faster. See
+                :mod:`motion_offsets.exposure.blind_refinement`, or, with ``sharp_image`` or a deblurrer that uses no
+                motion, :mod:`motion_offsets.exposure.refinement`.
             safe: blend the sharp frame back towards the photo where the motion does not explain it; see
                 :mod:`motion_offsets.exposure.blending`.
             camera: ``"auto"``, as by default: paths are the camera's where its motion explains them or nothing is
@@ -208,7 +209,8 @@ class BlurToVideoPipeline(TiledNetworksMixin, PushToHubMixin, DiffusionPipeline)
                 deconvolution along the motion; ``"none"``: none are made.
             share_offsets: whether the deblurrer gets the estimator's motion even if it carries an estimator; by
                 default where both are the same.
-            refine_steps, safe, camera, max_memory, dtype: see :meth:`__call__`.
+            refine_steps: see :meth:`__call__`; 0 by default.
+            safe, camera, max_memory, dtype: see :meth:`__call__`.
             keep_reblurred: whether the answer holds ``reblurred``.
             on_step: called with the name of a step (:data:`.answer.STEPS`), how much of it is done and how much there
                 is.

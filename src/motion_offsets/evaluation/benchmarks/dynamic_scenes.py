@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ...data.scenes.dynamic_scenes import GAMMA
 from ...exposure.blur import expose
-from ...exposure.refinement import check_refine_steps
+from ...exposure.refine_steps import check_refine_steps
 from ...exposure.trajectories import fit_control_points, offsets_at, sample_times
 from ..feature_tracks import check_opencv, follow_features, track_figures, where_valid
 from ..flat_regions import flat_regions, mean_length

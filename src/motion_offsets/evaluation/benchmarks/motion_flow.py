@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ...data.scenes.motion_flow import blur_with_flow, sample_flow, valid_window
 from ...errors import BadInputError, counted
-from ...exposure.refinement import check_refine_steps
+from ...exposure.refine_steps import check_refine_steps
 from ...exposure.trajectories import fit_control_points, offsets_at, sample_times
 from ..flat_regions import flat_regions, mean_length
 from ..metrics import MOTION_BORDER, motion_mse, motion_mse_published, psnr, ssim

@@ -17,7 +17,7 @@ from torch import Tensor
 from ...data.reading.pairs import load_pairs
 from ...data.reading.sequences import load_sequences
 from ...errors import BadInputError, counted
-from ...exposure.refinement import check_refine_steps
+from ...exposure.refine_steps import check_refine_steps
 from ...exposure.trajectories import offsets_at, sample_times
 from ..feature_tracks import check_opencv, follow_features, track_figures
 from ..flat_regions import flat_regions, mean_length

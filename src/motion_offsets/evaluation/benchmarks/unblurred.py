@@ -20,7 +20,7 @@ from torch.nn import functional
 
 from ...errors import BadInputError, counted
 from ...exposure.consistency import MAX_PSNR
-from ...exposure.refinement import check_refine_steps
+from ...exposure.refine_steps import check_refine_steps
 from ..metrics import psnr
 from ..tables import markdown_table, runtime_table, size_table
 from .base import (

@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 from torch.nn import functional
 
+from ...exposure.refine_steps import REFINE_STEPS
 from ...exposure.trajectories import offsets_at, sample_times
 from ...pipelines.answer import sharp_frames
 from ...pipelines.blur_to_video import BlurToVideoPipeline
@@ -49,6 +50,7 @@ def compare_photo(
     photo: Path,
     max_memory: float = DEFAULT_MAX_MEMORY,
     dtype: torch.dtype | None = None,
+    refine_steps: int = REFINE_STEPS,
 ) -> ComparedPhoto:
     """Deblur a photo with each pipeline, and find its most blurred part along the first one's motion.
 
@@ -57,6 +59,7 @@ def compare_photo(
         photo: the file.
         max_memory: bytes that the photo may need.
         dtype: autocast type of the networks.
+        refine_steps: of the fits of motion and frame to the photo, for deblurrers that use motion.
 
     Raises:
         BadInputError: the photo cannot be read, or does not fit into ``max_memory``.
@@ -74,7 +77,7 @@ def compare_photo(
     seconds = {}
     for name, pipe in pipelines.items():
         start = time.perf_counter()
-        sharp = sharp_frames(pipe, pixel_values, max_memory=max_memory, dtype=dtype)
+        sharp = sharp_frames(pipe, pixel_values, refine_steps=refine_steps, max_memory=max_memory, dtype=dtype)
         picture = pipe.post_process(sharp)[0]  # on a GPU, waits for the result
         seconds[name] = time.perf_counter() - start
         whole.append((f"{name}, {_seconds(seconds[name])}", _fitted(picture)))
@@ -85,8 +88,13 @@ def compare_photo(
 def warm_up(pipelines: dict[str, BlurToVideoPipeline], dtype: torch.dtype | None = None) -> None:
     """Run each pipeline once on a small picture, so that no photo's seconds include what is done once per process."""
     for pipe in pipelines.values():
-        small = torch.zeros(1, 3, WARM_UP_SIDE, WARM_UP_SIDE, device=pipe._execution_device)
+        shape = (1, 3, WARM_UP_SIDE, WARM_UP_SIDE)
+        small = torch.rand(shape, generator=torch.Generator().manual_seed(0)).to(pipe._execution_device)
         pipe.deblur(small, None, dtype=dtype)
+        # Motion of 8 pixels, as a fit leaves alone what stands still.
+        moved = torch.full_like(pipe.estimate(small, dtype=dtype), 4.0)
+        moved[:, : moved.shape[1] // 2] = -4.0
+        pipe.refine_blindly(small, small, moved, 1)
 
 
 def most_blurred(pixel_values: Tensor, offsets: Tensor) -> Box:
