@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from motion_offsets.evaluation.metrics import psnr
-from motion_offsets.exposure.blending import blend_back, kept_share
+from motion_offsets.exposure.blending import blend_back, kept_share, leave_still
 from motion_offsets.exposure.blur import expose
 from motion_offsets.exposure.trajectories import sample_times, trajectory_basis
 
@@ -42,3 +42,16 @@ def test_an_unchanged_photo_and_tiny_ones_stay_as_they_are() -> None:
         kept = blend_back(photo, sharp, reblurred)
         assert (kept >= torch.minimum(photo, sharp) - 1e-6).all()
         assert (kept <= torch.maximum(photo, sharp) + 1e-6).all()
+
+
+def test_what_stood_still_is_left_as_it_is() -> None:
+    """Along paths of up to a pixel nothing changes, from three pixels on everything, and of two pixels half of it."""
+    generator = torch.Generator().manual_seed(0)
+    photo, sharp = torch.rand(2, 1, 3, 8, 50, generator=generator)
+    points = torch.zeros(1, 4, 8, 50)
+    for columns, length in ((slice(10, 20), 1.0), (slice(20, 30), 2.0), (slice(30, 40), 3.0), (slice(40, 50), 40.0)):
+        points[:, 0, :, columns], points[:, 2, :, columns] = -length / 2, length / 2
+    found = leave_still(photo, sharp, points, "quadratic")
+    torch.testing.assert_close(found[..., :20], photo[..., :20])
+    torch.testing.assert_close(found[..., 20:30], (photo + sharp)[..., 20:30] / 2)
+    torch.testing.assert_close(found[..., 30:], sharp[..., 30:])

@@ -1,7 +1,10 @@
-"""Blending the sharp frame back towards the photo wherever the motion does not explain what was changed.
+"""Blending the sharp frame back towards the photo wherever motion does not explain what was changed.
 
-Where the sharp frame is right, blurring it again takes every change back. The mean square that is left of the photo is
-compared with that of the change itself, around each pixel: ``w = change / (change + 2 * left)`` of the change is kept.
+What stood still needs no deblurring: along paths of a pixel or less the photo stays as it is, its noise included.
+
+More carefully, if asked for: where the sharp frame is right, blurring it again takes every change back. The mean
+square that is left of the photo is compared with that of the change itself, around each pixel:
+``w = change / (change + 2 * left)`` of the change is kept.
 """
 
 from __future__ import annotations
@@ -10,9 +13,25 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from .trajectories import path_lengths
+
+STILL, MOVING = 1.0, 3.0  # pixels of path up to which nothing, and from which everything that was changed is kept
 WINDOW = 33  # pixels; applied twice, so that no edge of a window shows
 DOUBT = 2.0  # how much more what is left counts than what was changed
 _TINY = 1e-6  # of a level of 8 bits: a change as small as that is not kept for its own sake
+
+
+def leave_still(photo: Tensor, sharp: Tensor, control_points: Tensor, trajectory: str) -> Tensor:
+    """``photo + w * (sharp - photo)``, ``w`` rising from 0 to 1 along paths of :data:`STILL` to :data:`MOVING` pixels.
+
+    Args:
+        photo: ``(B, 3, H, W)``.
+        sharp: of the same shape.
+        control_points: ``(B, 2K, H, W)``, pixels.
+        trajectory: the one they belong to.
+    """
+    moved = (path_lengths(control_points.float(), trajectory) - STILL) / (MOVING - STILL)
+    return torch.lerp(photo.to(sharp.dtype), sharp, moved.clamp_(0, 1).to(sharp.dtype))
 
 
 def kept_share(photo: Tensor, sharp: Tensor, reblurred: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from ..errors import BadInputError
+from ..exposure.blending import leave_still
 from ..exposure.colour_means import keep_colour_means
 from ..exposure.deconvolution import deconvolve
 from ..exposure.octaves import estimate_in_octaves, sharpen_in_octaves
@@ -113,7 +114,8 @@ class TiledNetworksMixin(ExposureMixin):
         """Sharp frames ``(B, 3, H, W)``, float32 in [0, 1], of photos ``(B, 3, H, W)``, whose mean colours they keep
         but for what leaves [0, 1].
 
-        Along long paths they are made in the reduced photo, see :mod:`motion_offsets.exposure.octaves`. A deblurrer
+        Along long paths they are made in the reduced photo, see :mod:`motion_offsets.exposure.octaves`; what stood
+        still is left as it is, see :func:`~motion_offsets.exposure.blending.leave_still`. A deblurrer
         that carries its own estimator, fine-tuned with it, finds the motion by that unless ``control_points``, as
         :meth:`estimate` gives them, are handed over.
         """
@@ -137,11 +139,11 @@ class TiledNetworksMixin(ExposureMixin):
             told = _told(on_tile, maps[0].shape == pixel_values.shape)
             return run_tiled(sharp, maps, most, deblurrer.tile_margin, told, alignment=deblurrer.tile_alignment)
 
-        if deblurrer.uses_motion and control_points is not None:
-            result = sharpen_in_octaves(tiled, pixel_values, control_points, trajectory)
-        else:
-            result = tiled(pixel_values)
-        return keep_colour_means(pixel_values, result).clamp_(0, 1)
+        if not deblurrer.uses_motion or control_points is None:
+            return keep_colour_means(pixel_values, tiled(pixel_values)).clamp_(0, 1)
+        result = sharpen_in_octaves(tiled, pixel_values, control_points, trajectory)
+        result = keep_colour_means(pixel_values, result).clamp_(0, 1)
+        return leave_still(pixel_values, result, control_points, trajectory)
 
     def _motion_for_deblurrer(
         self, pixel_values: Tensor, max_memory: float, dtype: torch.dtype | None
