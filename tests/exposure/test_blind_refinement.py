@@ -72,6 +72,17 @@ def test_motion_in_another_direction_comes_closer(
     assert _squared_error(sharpen(found.of_frame), sharp) < 0.97 * _squared_error(frame, sharp)
 
 
+def test_what_stands_still_beside_what_moves_stays_still(shaken: tuple[Tensor, Tensor, Sharpen]) -> None:
+    photo, sharp, _ = shaken
+    still = torch.arange(320).view(1, 1, 1, 320) >= 160
+    photo = torch.where(still, sharp, photo)
+    points = torch.where(still, 0.0, _points(-15.0, -8.0, 15.0, 8.0))
+    found = refine_blindly(photo, sharp, points, "quadratic", BASIS, 4)
+    for moved in (found.control_points, found.of_frame):
+        torch.testing.assert_close(moved[..., 160:], points[..., 160:])
+        assert not torch.allclose(moved[..., :160], points[..., :160], atol=0.1)
+
+
 def test_the_estimate_of_the_reduced_photo_counts(shaken: tuple[Tensor, Tensor, Sharpen]) -> None:
     photo, _, sharpen = shaken
     points, seen = _points(-11.0, -9.0, 11.0, 9.0), []

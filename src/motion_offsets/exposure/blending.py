@@ -21,17 +21,17 @@ DOUBT = 2.0  # how much more what is left counts than what was changed
 _TINY = 1e-6  # of a level of 8 bits: a change as small as that is not kept for its own sake
 
 
-def leave_still(photo: Tensor, sharp: Tensor, control_points: Tensor, trajectory: str) -> Tensor:
-    """``photo + w * (sharp - photo)``, ``w`` rising from 0 to 1 along paths of :data:`STILL` to :data:`MOVING` pixels.
+def leave_still(given: Tensor, made: Tensor, control_points: Tensor, trajectory: str) -> Tensor:
+    """``given + w * (made - given)``, ``w`` rising from 0 to 1 along paths of :data:`STILL` to :data:`MOVING` pixels.
 
     Args:
-        photo: ``(B, 3, H, W)``.
-        sharp: of the same shape.
+        given: ``(B, C, H, W)``, photos or motion.
+        made: of the same shape, what was made of them.
         control_points: ``(B, 2K, H, W)``, pixels.
         trajectory: the one they belong to.
     """
     moved = (path_lengths(control_points.float(), trajectory) - STILL) / (MOVING - STILL)
-    return torch.lerp(photo.to(sharp.dtype), sharp, moved.clamp_(0, 1).to(sharp.dtype))
+    return torch.lerp(given.to(made.dtype), made, moved.clamp_(0, 1).to(made.dtype))
 
 
 def kept_share(photo: Tensor, sharp: Tensor, reblurred: Tensor) -> Tensor:

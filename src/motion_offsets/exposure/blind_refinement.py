@@ -9,7 +9,8 @@ So the motion is fitted in gradients, at half the photo's size, in three ways:
 
 All start from the mean of two estimates, of the photo and of the reduced photo: there, long blur is short, and a soft
 picture is sharp. The motion followed to the end is the nearest to the true one, but along it a frame rings as often as
-it gains; errors of both kinds of fit differ, and along their mean the frame gains most.
+it gains; errors of both kinds of fit differ, and along their mean the frame gains most. What stands still in the first
+estimate stays so.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from .accelerated_deconvolution import deconvolution_estimates
+from .blending import leave_still
 from .blur import expose
 from .edges import gradients, shock_filtered, strong_gradients
 from .trajectories import align_time, align_time_to
@@ -114,7 +116,9 @@ def refine_blindly(
 
         def at_full_size(points: Tensor) -> Tensor:
             full = functional.interpolate(points / scale, (height, width), mode="bilinear", align_corners=False)
-            return full.to(control_points.dtype)
+            full = align_time_to(full, control_points.float(), trajectory)
+            # A smooth fit moves what stands still beside what moves.
+            return leave_still(control_points.float(), full, control_points, trajectory).to(control_points.dtype)
 
         return RefinedMotion(at_full_size(followed), at_full_size((direct + followed) / 2))
 
