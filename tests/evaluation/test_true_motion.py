@@ -132,11 +132,6 @@ def test_the_shipped_weights_use_better_motion(data_dir: Path) -> None:
     assert true > estimated > 0
 
 
-@pytest.mark.xfail(
-    strict=False,
-    raises=AssertionError,
-    reason="ma-dmphn was trained along estimated paths: on four scenes the true ones cost it 0.14 dB",
-)
 def test_the_shipped_weights_use_better_motion_on_dynamic_scenes(data_dir: Path) -> None:
     estimated, true = _gains(data_dir, "bsd-dynamic", 4, label_maps=data_dir / "bsds500" / "segments" / "val")
     assert true > estimated > 0

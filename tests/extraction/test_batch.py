@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 import datasets
@@ -19,6 +20,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from motion_offsets.cli import app as cli
+from motion_offsets.cli.extract import _ended_by_signals
 from motion_offsets.extraction.manifest import read_manifests
 
 COUNT = 8
@@ -230,3 +232,18 @@ def test_bad_options_are_one_line(models: Path, photos: Path, tmp_path: Path, op
     (line,) = result.stderr.strip().splitlines()
     assert said in line
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("sent", "raised"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)])
+def test_a_signal_whose_exception_was_lost_ends_the_run_at_the_next_step(
+    sent: signal.Signals, raised: type[BaseException]
+) -> None:
+    """As one that is raised in a destructor is."""
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    with _ended_by_signals() as end_if_signalled:
+        end_if_signalled()
+        with suppress(raised):
+            signal.raise_signal(sent)
+        with pytest.raises(raised):
+            end_if_signalled()
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before

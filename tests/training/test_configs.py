@@ -35,6 +35,7 @@ CONTINUED = (
     "etraj-quadratic-still",
     "etraj-zero-constraint",
     "ma-dmphn-dynamic",
+    "ma-dmphn-fitted",
     "ma-dmphn-levels",
     "ma-dmphn-still",
     "paper/gopro-quadratic-fast",

@@ -67,10 +67,15 @@ def extract_sources(
         manifest = stack.enter_context(Manifest(out, share)) if journalled else None
         if manifest is not None and not manifest.locked and share.index == 0:
             say(f"{out}: its file system has no locks; make sure that no other run writes there", err=True)
-        stack.enter_context(_ended_by_sigterm())
+        end_if_signalled = stack.enter_context(_ended_by_signals())
         progress = stack.enter_context(Progress(single, sources.count(share), shown=share.index == 0))
 
+        def on_step(*step: Any) -> None:
+            end_if_signalled()
+            progress.step(*step)
+
         def on_outcome(outcome: Outcome) -> None:
+            end_if_signalled()
             with progress.said():
                 if outcome.error is not None:
                     codes.add(report_error(outcome.error, outcome.name))
@@ -84,7 +89,7 @@ def extract_sources(
             manifest=manifest,
             resume=not single if resume is None else resume,
             batch_size=batch_size,
-            on_step=progress.step,
+            on_step=on_step,
             on_outcome=on_outcome,
             raise_faults=debug,
             given=given,
@@ -112,20 +117,31 @@ def _summary(report: dict[str, Any] | None) -> str:
 
 
 @contextmanager
-def _ended_by_sigterm() -> Iterator[None]:
-    """Let SIGTERM, how a cluster takes a machine back, end the run as Ctrl-C does: with whole folders only."""
+def _ended_by_signals() -> Iterator[Callable[[], None]]:
+    """Let SIGTERM, how a cluster takes a machine back, end the run as Ctrl-C does: with whole folders only.
+
+    What it gives ends the run, too, if a signal came before: an exception that is raised while a library calls Python,
+    in a destructor say, may be lost.
+    """
     if threading.current_thread() is not threading.main_thread():  # only there may it be caught
-        yield
+        yield lambda: None
         return
+    wanted: list[BaseException] = []
 
-    def end(*signalled: object) -> None:
-        raise SystemExit(_TERMINATED)
+    def end(number: int, frame: object) -> None:
+        wanted.append(KeyboardInterrupt() if number == signal.SIGINT else SystemExit(_TERMINATED))
+        raise wanted[0]
 
-    before = signal.signal(signal.SIGTERM, end)
+    def check() -> None:
+        if wanted and threading.current_thread() is threading.main_thread():
+            raise wanted[0]
+
+    before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield
+        yield check
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 MAX_FRAMES = 9999  # the frames' names have four digits

@@ -231,8 +231,10 @@ class Run:
             self.ema.copy_to(model.parameters())
         if self.options.keep_of_start:
             start = type(model).from_pretrained(self.options.start_from).to(model.device)
-            for weight, earlier in zip(model.parameters(), start.parameters(), strict=True):
-                weight.data.lerp_(earlier.data, self.options.keep_of_start)
+            earlier = dict(start.named_parameters())
+            for name, weight in model.named_parameters():
+                if name in earlier:  # an estimator that was added is the one that was given
+                    weight.data.lerp_(earlier[name].data, self.options.keep_of_start)
         return model.eval()
 
     def _validate(self) -> None:

@@ -47,7 +47,10 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """An estimator and a deblurrer with few channels and random weights, saved as folders."""
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("models")
-    EtrajModel(EtrajConfig(base_channels=2)).save_pretrained(folder / "estimator")
+    estimator = EtrajModel(EtrajConfig(base_channels=2))
+    with torch.no_grad():
+        estimator.network.head.weight.mul_(20)  # paths of some pixels: what stands still is not deblurred
+    estimator.save_pretrained(folder / "estimator")
     deblurrer = MaDmphnForImageDeblurring(MaDmphnConfig(base_channels=2, levels=(1,)))
     deblurrer.save_pretrained(folder / "deblurrer")
     return {"model": str(folder / "estimator"), "deblurrer": str(folder / "deblurrer")}
